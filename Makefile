@@ -1,0 +1,60 @@
+# Every command a user types. `make help` prints them.
+.DEFAULT_GOAL := help
+.PHONY: help setup run dry-run compile mlflow docs starter benchmark test lint clean
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+WHETSTONE_HOME ?= .whetstone
+export WHETSTONE_HOME
+
+# make run MODEL=HuggingFaceTB/SmolLM2-135M-Instruct DATASET=rajpurkar/squad RECIPE=my.yaml ARGS="training.num_train_epochs=1"
+OVERRIDES = $(if $(MODEL),model.model_id=$(MODEL)) $(if $(DATASET),data.dataset_id=$(DATASET)) $(ARGS)
+PIPELINE = $(BIN)/python -m llm-pipelines.fine-tune-pipeline $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Make the virtual environment (.venv) with every package pinned
+
+$(VENV)/.installed: requirements.txt components/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found. Install Python 3.11, or name yours: make setup PYTHON=python3"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: $(PYTHON) is not Python 3.11, which the pinned packages need. Name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "error: cannot make $(VENV). Install the venv module (Debian: apt-get install python3.11-venv)."; exit 2; }
+	@echo "Installing the pinned packages into $(VENV) (2-4 minutes, once)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-input -r requirements.txt
+	@touch $@
+
+run: setup ## Fine-tune, evaluate, gate and register (MODEL= DATASET= RECIPE= ARGS=)
+	@$(PIPELINE)
+
+dry-run: setup ## Check the recipe and print every value with its origin
+	@$(PIPELINE) --dry-run
+
+compile: setup ## Write the compiled pipeline to build/fine-tune-pipeline.yaml
+	@$(PIPELINE) --compile-only build/fine-tune-pipeline.yaml
+
+mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
+	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)
+
+docs: setup ## Write docs/recipe.md again from the types
+	@$(BIN)/python -m components.core.recipe.reference
+
+starter: setup ## Rebuild the embedded base model and its question set (hours)
+	@$(BIN)/python -m components.starter.rebuild
+
+benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead; all when empty)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-input -r benchmarks/requirements.txt
+	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+
+test: lint ## Lint, type-check and run all tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## Style and types only
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy components benchmarks
+	@$(BIN)/mypy llm-pipelines/*.py
+
+clean: ## Remove runs, caches and the local registry (keeps .venv)
+	@rm -rf $(WHETSTONE_HOME) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,156 @@
+"""What an evaluation found: the shape of evaluation.json. Scores and differences lie between 0 and 1, not in percent."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from components.core.errors import StorageError
+
+EVALUATION_FILE = "evaluation.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+REPORT_FILE = "report.html"
+SUMMARY_FILE = "report.md"
+
+ALL_ROWS = "all"
+METRIC_LABELS = {"f1": "F1", "exact_match": "Exact match"}
+SLICE_LABELS = {ALL_ROWS: "All rows", "has_answer": "HasAns", "no_answer": "NoAns"}
+ModelName = Literal["base", "tuned", "champion"]
+
+
+class Result(BaseModel):
+    """Base of all results: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Score(Result):
+    """A mean score and its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Difference(Score):
+    """A paired difference, tuned minus the other model."""
+
+    changed: int
+    """Contexts (or rows, where contexts are not shared) whose score differs."""
+
+
+class Slice(Result):
+    """The scores of all models on some of the rows; the keys are model, then metric."""
+
+    rows: int
+    scores: dict[ModelName, dict[str, Score]]
+    differences: dict[ModelName, dict[str, Difference]]
+    """Tuned minus the model that is the key."""
+
+
+class ModelFacts(Result):
+    """One model that was asked."""
+
+    source: str
+    """Model id or folder name."""
+    revision: str
+    weights_sha256: str
+    rows_cut: int
+    """Rows whose context lost its end because the prompt was longer than the model can read."""
+    rows_unanswered: int
+    """Rows whose question alone was too long; they count as wrong or as "no answer"."""
+    seconds: float
+    """Time to generate; 0 when the predictions came from the cache."""
+    cached: bool
+
+
+class Verdict(Result):
+    """May the tuned model go on?"""
+
+    status: Literal["passed", "refused"]
+    outcome: Literal[
+        "better",
+        "no difference",
+        "worse",
+        "too small a gain",
+        "below minimum",
+        "not better than the champion",
+        "worse than the champion",
+    ]
+    headline: str
+    """One line that a person understands."""
+    reasons: list[str]
+    """The rules that were broken; when none was, all rules that were applied."""
+    warnings: list[str] = []
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model may be uploaded, registered and deployed."""
+        return self.status == "passed"
+
+
+class Evaluation(Result):
+    """Base, tuned and champion model on the same test rows, and the verdict."""
+
+    task: str
+    metrics: list[str]
+    """Names of the metrics, the most telling first."""
+    gate_metric: str
+    confidence: float
+    bootstrap_samples: int
+    seed: int
+    max_new_tokens: int
+    rows: int
+    contexts: int
+    resampled: Literal["contexts", "rows"]
+    models: dict[ModelName, ModelFacts]
+    slices: dict[str, Slice]
+    """`all`, and `has_answer` and `no_answer` where the test rows hold both."""
+    verdict: Verdict
+    notes: list[str]
+    """What a reader should know before trusting the numbers."""
+    dataset_fingerprint: str
+    test_fingerprint: str
+    seconds: float
+
+    @property
+    def everything(self) -> Slice:
+        """The slice of all rows."""
+        return self.slices[ALL_ROWS]
+
+    def flat_metrics(self) -> dict[str, float]:
+        """Numbers for a metrics artifact or a tracking server, such as `tuned_f1` and `f1_difference_base_low`."""
+        found: dict[str, float] = {"rows": float(self.rows), "passed": float(self.verdict.passed)}
+        for name, part in self.slices.items():
+            suffix = "" if name == ALL_ROWS else f"_{name}"
+            for model, scores in part.scores.items():
+                found |= {f"{model}_{metric}{suffix}": score.value for metric, score in scores.items()}
+            for model, differences in part.differences.items():
+                for metric, gap in differences.items():
+                    key = f"{metric}_difference_{model}{suffix}"
+                    found |= {key: gap.value, f"{key}_low": gap.low, f"{key}_high": gap.high}
+        return found
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read evaluation.json of an output folder.
+
+    Raises:
+        StorageError: If it is missing or is not an evaluation.
+    """
+    path = folder / EVALUATION_FILE
+    try:
+        return Evaluation.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} is missing or not an evaluation ({error}). Run the evaluation again.") from error
+
+
+def points(share: float) -> str:
+    """A score in points of 100 with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def signed_points(share: float) -> str:
+    """A difference in points with its sign; a difference that rounds to nothing has none."""
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text

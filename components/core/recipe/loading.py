@@ -1,0 +1,191 @@
+"""Reading a recipe: defaults < model-specific defaults < recipe file < command line, with the origin of each value."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from components.core.errors import ConfigError
+from components.core.recipe.sections import Recipe
+
+Origins = dict[str, str]
+"""Dotted key to where its value came from."""
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe and the origin of every value in it."""
+
+    recipe: Recipe
+    origins: Origins
+
+    def lines(self) -> Iterator[str]:
+        """One printable line for each value, `key = value  (origin)`."""
+        for key, value in flatten(self.recipe.model_dump(mode="json")):
+            yield f"{key} = {value!r}  ({self.origins.get(key, 'default')})"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested mapping as dotted keys; an empty mapping is a leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str], catalogue: Path | None = None) -> LoadedRecipe:
+    """Read a recipe file and command-line overrides into one checked recipe.
+
+    Args:
+        path: YAML file with sections; None takes the defaults.
+        overrides: `section.key=value` strings; they win over everything else.
+        catalogue: Folder of model files (`model_id`, `model_specific_defaults`), whose defaults win over the global ones.
+
+    Raises:
+        ConfigError: With all problems at once: unknown keys, wrong types, impossible combinations.
+    """
+    user: dict[str, Any] = {}
+    origins: Origins = {}
+    if path is not None:
+        _merge(user, _read_yaml(path), f"recipe {path.name}", origins)
+    for override in overrides:
+        _merge(user, _parse_override(override), "command line", origins)
+    model_section = user.get("model")
+    model_id = model_section.get("model_id") if isinstance(model_section, Mapping) else None
+    tree: dict[str, Any] = {}
+    all_origins: Origins = {}
+    if catalogue is not None:
+        defaults = _model_defaults(catalogue, str(model_id or Recipe().model.model_id))
+        _merge(tree, defaults, f"model {model_id or Recipe().model.model_id}", all_origins)
+    _merge(tree, user, "", all_origins)
+    all_origins.update(origins)
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(error, all_origins))) from error
+    _check_combinations(recipe, all_origins)
+    return LoadedRecipe(recipe, all_origins)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read recipe {path}: {error.strerror}. Check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise ConfigError(f"{path}{line} is not valid YAML. Write sections with `key: value` lines below them.") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not all(isinstance(section, dict) for section in tree.values()):
+        raise ConfigError(f"{path} must hold sections ({', '.join(Recipe.model_fields)}), each with `key: value` lines.")
+    return tree
+
+
+def _parse_override(text: str) -> dict[str, Any]:
+    """`training.learning_rate=2e-5` as a nested mapping; the value stays text unless it is YAML for a list, map or null."""
+    key, separator, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or len(parts) < 2 or not all(parts):
+        raise ConfigError(f"cannot read {text!r}. Write section.key=value, for example training.learning_rate=2e-5.")
+    parsed: Any = value
+    if value.strip().lower() in {"null", "none", "~"}:
+        parsed = None
+    elif value.strip()[:1] in {"[", "{"}:
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value of {key} is not a valid list or map: {value}") from error
+    for part in reversed(parts):
+        parsed = {part: parsed}
+    return parsed  # type: ignore[no-any-return]
+
+
+def _merge(tree: dict[str, Any], update: Mapping[str, Any], origin: str, origins: Origins, prefix: str = "") -> None:
+    for key, value in update.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            if not isinstance(tree.get(key), dict):
+                tree[key] = {}
+            _merge(tree[key], value, origin, origins, f"{dotted}.")
+        else:
+            tree[key] = value
+            origins[dotted] = origin
+
+
+def _model_defaults(catalogue: Path, model_id: str) -> dict[str, Any]:
+    for path in sorted(catalogue.glob("*.yaml")):
+        entry = _read_yaml_entry(path)
+        if entry.get("model_id") == model_id:
+            return dict(entry.get("model_specific_defaults") or {})
+    return {}
+
+
+def _read_yaml_entry(path: Path) -> dict[str, Any]:
+    try:
+        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read model file {path}: {error}") from error
+    if not isinstance(entry, dict) or "model_id" not in entry:
+        raise ConfigError(f"{path} must hold `model_id` and `model_specific_defaults`.")
+    return entry
+
+
+def _explain(error: ValidationError, origins: Origins) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        parts = [str(part) for part in problem["loc"]]
+        key = ".".join(part for part in parts if not re.match(r"(function-|literal\[|constrained-|list\[|str$)", part))
+        origin = origins.get(key, "")
+        where = f" ({origin})" if origin else ""
+        if problem["type"] == "extra_forbidden":
+            yield f"unknown key {key}{where}.{_nearest(key)}"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            yield f"{key}={problem['input']!r}{where}: {message}."
+
+
+def _nearest(key: str) -> str:
+    from difflib import get_close_matches
+
+    section, _, name = key.partition(".")
+    if section not in Recipe.model_fields:
+        near = get_close_matches(section, list(Recipe.model_fields), n=1)
+        return f" Did you mean {near[0]}?" if near else f" The sections are {', '.join(Recipe.model_fields)}."
+    names = list(type(getattr(Recipe(), section)).model_fields)
+    near = get_close_matches(name, names, n=1)
+    return f" Did you mean {section}.{near[0]}?" if near else f" {section} has {', '.join(names)}."
+
+
+def _check_combinations(recipe: Recipe, origins: Origins) -> None:
+    """Refuse values that are each fine and together impossible; only values that the user set can collide."""
+    problems = []
+    by_user = {key for key, origin in origins.items() if not origin.startswith("model ")}
+    adapter_keys = sorted(key for key in by_user if key.startswith("lora."))
+    if recipe.training.method == "full" and adapter_keys:
+        problems.append(f"training.method=full has no adapter, yet {', '.join(adapter_keys)} is set. Remove one of them.")
+    if recipe.gpu.count == 0 and recipe.gpu.product:
+        problems.append(f"gpu.count=0 is a CPU run, yet gpu.product={recipe.gpu.product} asks for a GPU. Remove one of them.")
+    if recipe.training.per_device_train_batch_size and {
+        "training.per_device_train_batch_size",
+        "training.tokens_per_batch",
+    } <= by_user:
+        problems.append(
+            "training.per_device_train_batch_size and training.tokens_per_batch both set the batch. Remove one of them."
+        )
+    if recipe.evaluation.max_new_tokens >= recipe.tokens.max_seq_length:
+        problems.append(
+            f"evaluation.max_new_tokens={recipe.evaluation.max_new_tokens} leaves no room for a prompt within "
+            f"tokens.max_seq_length={recipe.tokens.max_seq_length}. Lower the first or raise the second."
+        )
+    for section, name in (("model", "model_id"), ("data", "dataset_id")):
+        values = getattr(recipe, section)
+        if values.revision and getattr(values, name) == "starter":
+            problems.append(f"{section}.revision={values.revision} needs a Hub id in {section}.{name}; `starter` has none.")
+    if problems:
+        raise ConfigError("\n".join(problems))

@@ -1,0 +1,259 @@
+"""The typed sections of a recipe: what is trained, and how it is judged.
+
+Each section is one pipeline parameter, so that a step's cache key changes only with its own section.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TaskConfig(Section):
+    """What the model learns to do and how a row becomes a prompt."""
+
+    name: Literal["context_qa"] = "context_qa"
+    """Task; `context_qa` answers a question from a given context."""
+    prompt_template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
+    """Prompt with the placeholders {context} and {question}; it is saved with the weights and used for serving."""
+    no_answer_text: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = "not in the context"
+    """What the model says, and is trained to say, when the context holds no answer."""
+    chat_template: Literal["auto", "never"] = "auto"
+    """`auto` wraps the prompt in the tokenizer's chat template where it has one; `never` uses the plain prompt."""
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _has_both_placeholders(cls, template: str) -> str:
+        missing = [name for name in ("{context}", "{question}") if template.count(name) != 1]
+        if missing:
+            raise ValueError(f"must hold {' and '.join(missing)} exactly once")
+        return template
+
+
+class ModelConfig(Section):
+    """The base model."""
+
+    model_id: Annotated[str, StringConstraints(min_length=1)] = "starter"
+    """Hub id (`HuggingFaceTB/SmolLM2-135M-Instruct`), local folder, or `starter` for the embedded model."""
+    revision: str | None = None
+    """Branch, tag or commit on the Hub; the commit that was really loaded is recorded with the model."""
+
+
+class DataConfig(Section):
+    """Where the rows come from and what the data contract does with bad ones."""
+
+    dataset_id: Annotated[str, StringConstraints(min_length=1)] = "starter"
+    """Hub dataset id, local file or folder, http(s) URL, or `starter` for the embedded question set."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hub dataset; the commit that was really read is recorded."""
+    subset: str | None = None
+    """Configuration name of a Hub dataset that has several."""
+    train_split: str = "train"
+    """Name of the split to train on."""
+    validation_split: str = "validation"
+    """Name of the split that watches training."""
+    test_split: str = "test"
+    """Name of the split that the gate judges on."""
+    columns: dict[str, str] = {}
+    """Our column name to the dataset's, for example `{context: passage, question: query}`."""
+    seed: int = 42
+    """Seed of the shuffle when a missing split is cut from another one (only train: 80/10/10; train and one other: 80/20)."""
+    max_rows: Count | None = None
+    """Keep at most this many rows of each split, the first after the shuffle; none keeps all."""
+    on_bad_row: Literal["stop", "drop"] = "stop"
+    """`stop` ends the run when a row breaks the contract; `drop` leaves those rows out and counts them."""
+    on_leakage: Literal["drop", "warn", "stop"] = "drop"
+    """What happens to training rows that also stand in validation or test (exact or near copies)."""
+    near_duplicate_similarity: Annotated[float, Field(gt=0.5, le=1)] = 0.9
+    """Jaccard similarity of word 5-grams from which two rows count as near copies."""
+    max_file_bytes: Count = 20 * 2**30
+    """Largest unpacked size of one input file, in bytes; a longer one (a gzip bomb, say) is refused."""
+    max_row_bytes: Count = 2 * 2**20
+    """Largest size of one row, in bytes; a longer one is a bad row."""
+
+
+class TokensConfig(Section):
+    """How rows become token ids."""
+
+    max_seq_length: Annotated[int, Field(ge=8)] = 512
+    """Tokens per example, prompt and answer together; lowered to the model's own maximum where that is smaller."""
+    on_too_long: Literal["window", "drop"] = "window"
+    """`window` cuts the context around the answer so that the row fits; `drop` leaves the row out. Both are counted."""
+    packing: bool = True
+    """Put several short rows into one sequence; rows never see each other."""
+
+
+class TrainingConfig(Section):
+    """The optimisation."""
+
+    method: Literal["lora", "full"] = "lora"
+    """`lora` trains a low-rank adapter, `full` trains all weights."""
+    num_train_epochs: Annotated[float, Field(gt=0)] = 3.0
+    """Passes over the training rows."""
+    max_steps: Annotated[int, Field(ge=-1)] = -1
+    """Stop after this many optimizer steps; -1 trains for all epochs."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate, reached after warm-up."""
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
+    ] = "cosine"
+    """Shape of the learning rate after warm-up."""
+    warmup_steps: Annotated[float, Field(ge=0)] = 0.03
+    """Optimizer steps of warm-up; below 1 it is a fraction of all steps."""
+    tokens_per_batch: Count = 4096
+    """Token budget of one optimizer step on one device, padding not counted."""
+    per_device_train_batch_size: Count | None = None
+    """Rows in a batch; none fills each batch up to `tokens_per_batch`."""
+    gradient_accumulation_steps: Count = 1
+    """Batches per optimizer step."""
+    optim: Literal["adamw_torch", "adafactor"] = "adamw_torch"
+    """Optimizer."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay."""
+    adam_beta1: Fraction = 0.9
+    """Decay of the first moment."""
+    adam_beta2: Fraction = 0.999
+    """Decay of the second moment."""
+    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the denominator of the update."""
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients are scaled down to this norm."""
+    precision: Literal["auto", "32", "16"] = "auto"
+    """`16` is bf16 where the hardware has it, else fp16; on a CPU without bf16 units fp32. `auto` picks 16 on a GPU, 32 on a CPU."""
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """`auto` recomputes activations only when they would not fit into memory."""
+    eval_steps: Annotated[float, Field(gt=0)] = 0.25
+    """Optimizer steps between two validation losses; below 1 it is a fraction of all steps."""
+    save_steps: Annotated[float, Field(gt=0)] = 0.25
+    """Optimizer steps between two checkpoints; below 1 it is a fraction of all steps."""
+    save_total_limit: Annotated[int, Field(ge=1)] = 2
+    """Complete checkpoints that are kept; the oldest goes first."""
+    logging_steps: Count = 10
+    """Optimizer steps between two points of the loss curve."""
+    seed: int = 42
+    """Seed of initialisation and order."""
+    enable_full_determinism: bool = False
+    """Use deterministic kernels only; slower."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _accepts_a_number(cls, precision: object) -> object:
+        # YAML reads `precision: 16` as a number, and a pipeline parameter turns it into 16.0.
+        return f"{precision:.0f}" if isinstance(precision, int | float) else precision
+
+
+class LoraConfig(Section):
+    """The low-rank adapter, used when `training.method` is `lora`."""
+
+    r: Count = 16
+    """Rank."""
+    alpha: Count = 32
+    """Scale: the update is multiplied by alpha / r."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on the adapter's input."""
+    target_modules: str | list[str] = "all-linear"
+    """Names of the layers that get an adapter; `all-linear` takes every linear layer but the output."""
+    merge_lora_weights: bool = True
+    """True writes a stand-alone model, false an adapter that loads on its base."""
+
+
+class EvaluationConfig(Section):
+    """How base and tuned model are compared."""
+
+    max_rows: Count | None = None
+    """Judge at most this many rows of the test split; none judges all."""
+    max_new_tokens: Count = 32
+    """Longest answer, in tokens."""
+    tokens_per_batch: Count = 16384
+    """Token budget of one generation batch, padding counted."""
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 2000
+    """Resamples of the test rows behind each interval."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Coverage of each interval."""
+    seed: int = 42
+    """Seed of the resampling."""
+    examples: Annotated[int, Field(ge=0)] = 20
+    """Worst and best rows shown side by side in the report."""
+
+
+class GateConfig(Section):
+    """The rule that decides whether the tuned model may go on."""
+
+    enabled: bool = True
+    """False records the verdict but lets every model pass, with a warning."""
+    metric: Literal["f1", "exact_match"] = "f1"
+    """Metric whose difference is tested."""
+    minimum: dict[Literal["f1", "exact_match"], Fraction] = {}
+    """Smallest score of the tuned model, by metric, for example `{exact_match: 0.6}`."""
+    min_improvement: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The lower bound of (tuned - base) must lie above this."""
+    champion: Literal["better", "not_worse", "ignore"] = "not_worse"
+    """Against the registered champion: `better` needs a lower bound above 0, `not_worse` one above -`tolerance`."""
+    tolerance: Fraction = 0.02
+    """How much worse than the champion the lower bound may be with `not_worse`."""
+
+
+class RegistryConfig(Section):
+    """How the model is named where it is kept."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-]+$")] | None = None
+    """Registered model name; none derives it from model and task (`starter-context-qa`)."""
+    description: str = ""
+    """One paragraph for the model card and the registry."""
+    license: str = ""
+    """Licence of the tuned model for the card; empty takes the base model's where it is known."""
+    language: str = "en"
+    """Language tag for the card."""
+    private: bool = True
+    """Create the Hub repository as private."""
+
+
+class GpuConfig(Section):
+    """The accelerator of the fine-tuning and evaluation pods."""
+
+    count: Annotated[int, Field(ge=0)] = 1
+    """GPUs of the fine-tuning pod; 0 compiles a CPU run."""
+    resource: str = "nvidia.com/gpu"
+    """Name of the extended resource; also the key of the toleration."""
+    product: str | None = None
+    """Value of the node label `nvidia.com/gpu.product` to select, for example `NVIDIA-A100-SXM4-80GB`."""
+    shm_size: Quantity = "5Gi"
+    """Size of /dev/shm, an in-memory volume."""
+
+
+class ResourcesConfig(Section):
+    """What the pods ask for, and how a run survives one that dies."""
+
+    cpu: Quantity = "2"
+    """CPU request of the fine-tuning and evaluation pods; the other steps ask for 1."""
+    memory: Quantity = "8Gi"
+    """Memory request and limit of the fine-tuning and evaluation pods; the other steps get 4Gi."""
+    retries: Annotated[int, Field(ge=0)] = 2
+    """Times that a failed step is tried again; fine-tuning goes on from its last complete checkpoint."""
+    checkpoint_volume: str | None = "whetstone-checkpoints"
+    """PersistentVolumeClaim that holds the checkpoints between tries; none keeps them in the pod only."""
+
+
+class Recipe(Section):
+    """All sections together."""
+
+    task: TaskConfig = TaskConfig()
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    tokens: TokensConfig = TokensConfig()
+    training: TrainingConfig = TrainingConfig()
+    lora: LoraConfig = LoraConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    registry: RegistryConfig = RegistryConfig()
+    gpu: GpuConfig = GpuConfig()
+    resources: ResourcesConfig = ResourcesConfig()

@@ -1,0 +1,74 @@
+"""Where things run, and secrets: read from the environment, built in `main()` or in a step, never at import."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from components.core.errors import ConfigError
+
+STARTER_DIR = Path(__file__).resolve().parents[1] / "starter"
+"""The embedded base model (`model/`) and its question set (`data/`)."""
+
+
+class Settings(BaseSettings):
+    """Addresses, folders and secrets. Every outside service has an address here, so that tests can stand in for it."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    hf_token: SecretStr | None = None
+    """Access token of the Hugging Face Hub (HF_TOKEN)."""
+    hf_repo: str | None = None
+    """Hub repository `user/name` that the tuned model is uploaded to (HF_REPO); none keeps it in the local registry."""
+    hf_endpoint: str = "https://huggingface.co"
+    """Address of the Hub (HF_ENDPOINT)."""
+    mlflow_tracking_uri: str | None = None
+    """MLflow server (MLFLOW_TRACKING_URI); none uses a SQLite file under `whetstone_home`."""
+    whetstone_home: Path = Path(".whetstone")
+    """Local runs, registry, caches and the MLflow file (WHETSTONE_HOME)."""
+    checkpoint_dir: Path | None = None
+    """Where checkpoints survive a killed run (CHECKPOINT_DIR); none uses `whetstone_home`/checkpoints."""
+    kfp_token: SecretStr | None = None
+    """Bearer token of Kubeflow Pipelines (KFP_TOKEN), where it asks for one."""
+    git_commit: str = Field(default="unknown")
+    """Commit of the code (GIT_COMMIT), recorded with the model."""
+
+    @field_validator("hf_repo")
+    @classmethod
+    def _has_owner_and_name(cls, repo: str | None) -> str | None:
+        if repo is not None and (repo.count("/") != 1 or not all(repo.split("/"))):
+            raise ValueError("must look like <user>/<repo>")
+        return repo
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of all checkpoints."""
+        return (self.checkpoint_dir or self.whetstone_home / "checkpoints").resolve()
+
+    @property
+    def cache(self) -> Path:
+        """Folder of content-addressed caches (tokens, champion predictions)."""
+        return (self.whetstone_home / "cache").resolve()
+
+    @property
+    def local_registry(self) -> Path:
+        """Folder that stands in for the Hub: `<name>/<version>/` model folders."""
+        return (self.whetstone_home / "registry").resolve()
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow tracking and registry address."""
+        return self.mlflow_tracking_uri or f"sqlite:///{(self.whetstone_home / 'mlflow.db').resolve()}"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        ConfigError: If a variable has an impossible value; the message names it and never shows a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(f"{str(p['loc'][0]).upper()} {p['msg'].removeprefix('Value error, ')}" for p in error.errors())
+        raise ConfigError(f"environment: {problems}. Set it right or unset it.") from error

@@ -1,0 +1,61 @@
+"""Step: evaluation and gate."""
+
+from typing import NamedTuple
+
+from kfp import dsl
+
+from components._step import step
+
+
+@step
+def evaluate_model(
+    task: dict,  # type: ignore[type-arg]
+    model: dict,  # type: ignore[type-arg]
+    evaluation: dict,  # type: ignore[type-arg]
+    gate: dict,  # type: ignore[type-arg]
+    registry: dict,  # type: ignore[type-arg]
+    dataset: dsl.Input[dsl.Dataset],
+    tuned_model: dsl.Input[dsl.Model],
+    output_evaluation: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
+    metrics: dsl.Output[dsl.Metrics],
+) -> NamedTuple("Verdict", [("verdict", str)]):  # type: ignore[valid-type]
+    """Score base and tuned model (and the registered champion) on the test rows and judge the difference."""
+    import shutil
+    from pathlib import Path
+
+    from components.core.errors import user_errors
+    from components.core.progress import log_to_stdout
+
+    log_to_stdout()
+    with user_errors():
+        from components.core.evaluation import evaluate, print_summary
+        from components.core.recipe import EvaluationConfig, GateConfig, ModelConfig, RegistryConfig, TaskConfig
+        from components.core.registry import champion_folder, registered_name
+        from components.core.settings import load_settings
+
+        task_config = TaskConfig.model_validate(task)
+        model_config = ModelConfig.model_validate(model)
+        gate_config = GateConfig.model_validate(gate)
+        settings = load_settings()
+        name = registered_name(RegistryConfig.model_validate(registry), model_config, task_config)
+        champion = champion_folder(name, settings) if gate_config.champion != "ignore" else None
+        folder = Path(output_evaluation.path)
+        result = evaluate(
+            task_config,
+            model_config,
+            EvaluationConfig.model_validate(evaluation),
+            gate_config,
+            Path(dataset.path),
+            Path(tuned_model.path),
+            folder,
+            settings,
+            champion,
+        )
+        print(print_summary(result))
+        shutil.copyfile(folder / "report.html", report.path)
+        shutil.copyfile(folder / "report.md", summary.path)
+        for name, value in result.metrics().items():
+            metrics.log_metric(name, value)
+        return (result.verdict.status,)  # type: ignore[return-value]

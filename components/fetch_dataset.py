@@ -1,0 +1,36 @@
+"""Step: data fetching."""
+
+from kfp import dsl
+
+from components._step import step
+
+
+@step
+def fetch_dataset(
+    task: dict,  # type: ignore[type-arg]
+    data: dict,  # type: ignore[type-arg]
+    source_version: str,
+    output_dataset: dsl.Output[dsl.Dataset],
+    report: dsl.Output[dsl.HTML],
+    metrics: dsl.Output[dsl.Metrics],
+):
+    """Fetch the dataset, check every row against the task's contract, write JSON lines and a report."""
+    import shutil
+    from pathlib import Path
+
+    from components.core.errors import user_errors
+    from components.core.progress import log_to_stdout
+
+    log_to_stdout()
+    with user_errors():
+        from components.core.data import prepare_dataset
+        from components.core.recipe import DataConfig, TaskConfig
+        from components.core.settings import load_settings
+
+        folder = Path(output_dataset.path)
+        result = prepare_dataset(
+            DataConfig.model_validate(data), TaskConfig.model_validate(task), folder, load_settings(), source_version
+        )
+        shutil.copyfile(folder / "report.html", report.path)
+        for split, rows in result.rows.items():
+            metrics.log_metric(f"{split}_rows", rows)
