@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run dry-run compile mlflow docs starter benchmark test lint clean
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 WHETSTONE_HOME ?= .whetstone

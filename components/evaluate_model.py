@@ -9,18 +9,18 @@ from components._step import step
 
 @step
 def evaluate_model(
-    task: dict,  # type: ignore[type-arg]
-    model: dict,  # type: ignore[type-arg]
-    evaluation: dict,  # type: ignore[type-arg]
-    gate: dict,  # type: ignore[type-arg]
-    registry: dict,  # type: ignore[type-arg]
+    task: dict,
+    model: dict,
+    evaluation: dict,
+    gate: dict,
+    registry: dict,
     dataset: dsl.Input[dsl.Dataset],
     tuned_model: dsl.Input[dsl.Model],
     output_evaluation: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     summary: dsl.Output[dsl.Markdown],
     metrics: dsl.Output[dsl.Metrics],
-) -> NamedTuple("Verdict", [("verdict", str)]):  # type: ignore[valid-type]
+) -> NamedTuple("Verdict", [("verdict", str)]):
     """Score base and tuned model (and the registered champion) on the test rows and judge the difference."""
     import shutil
     from pathlib import Path
@@ -58,4 +58,4 @@ def evaluate_model(
         shutil.copyfile(folder / "report.md", summary.path)
         for name, value in result.metrics().items():
             metrics.log_metric(name, value)
-        return (result.verdict.status,)  # type: ignore[return-value]
+        return (result.verdict.status,)

@@ -7,8 +7,8 @@ from components._step import step
 
 @step
 def fetch_dataset(
-    task: dict,  # type: ignore[type-arg]
-    data: dict,  # type: ignore[type-arg]
+    task: dict,
+    data: dict,
     source_version: str,
     output_dataset: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.HTML],

@@ -7,10 +7,10 @@ from components._step import step
 
 @step
 def finetune_model(
-    task: dict,  # type: ignore[type-arg]
-    model: dict,  # type: ignore[type-arg]
-    training: dict,  # type: ignore[type-arg]
-    lora: dict,  # type: ignore[type-arg]
+    task: dict,
+    model: dict,
+    training: dict,
+    lora: dict,
     tokens: dsl.Input[dsl.Dataset],
     output_model_dir: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],

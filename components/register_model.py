@@ -1,5 +1,7 @@
 """Step: tracking and registration."""
 
+from typing import NamedTuple
+
 from kfp import dsl
 
 from components._step import step
@@ -7,18 +9,16 @@ from components._step import step
 
 @step
 def register_model(
-    recipe: dict,  # type: ignore[type-arg]
-    published: dict,  # type: ignore[type-arg]
+    recipe: dict,
+    published: dict,
     dataset: dsl.Input[dsl.Dataset],
     model_dir: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
-    registration: dsl.Output[dsl.Artifact],
-):
+) -> NamedTuple("Registration", [("registration", dict)]):
     """Record the run in MLflow and, when the model was published, register it as a version.
 
     `published` is what `upload_model` returned; empty for a model that the gate refused.
     """
-    import json
     from dataclasses import asdict
     from pathlib import Path
 
@@ -40,5 +40,4 @@ def register_model(
             recipe,
             load_settings(),
         )
-        facts = {"registered": asdict(registered), "published": published}
-        Path(registration.path).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        return ({"registered": asdict(registered), "published": published},)

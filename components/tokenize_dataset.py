@@ -7,9 +7,9 @@ from components._step import step
 
 @step
 def tokenize_dataset(
-    task: dict,  # type: ignore[type-arg]
-    model: dict,  # type: ignore[type-arg]
-    tokens: dict,  # type: ignore[type-arg]
+    task: dict,
+    model: dict,
+    tokens: dict,
     dataset: dsl.Input[dsl.Dataset],
     output_tokens: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.HTML],

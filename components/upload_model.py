@@ -9,12 +9,12 @@ from components._step import step
 
 @step
 def upload_model(
-    recipe: dict,  # type: ignore[type-arg]
+    recipe: dict,
     dataset: dsl.Input[dsl.Dataset],
     model_dir: dsl.Input[dsl.Model],
     evaluation: dsl.Input[dsl.Artifact],
     output_model: dsl.Output[dsl.Model],
-) -> NamedTuple("Published", [("published", dict)]):  # type: ignore[valid-type]
+) -> NamedTuple("Published", [("published", dict)]):
     """Complete the model folder (card, facts, checksums) and put it into the Hub repository or the local registry."""
     from dataclasses import asdict
     from pathlib import Path
@@ -38,4 +38,4 @@ def upload_model(
             Path(output_model.path),
         )
         output_model.metadata["uri"] = published.uri
-        return (asdict(published),)  # type: ignore[return-value]
+        return (asdict(published),)

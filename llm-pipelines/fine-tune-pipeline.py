@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,8 +11,9 @@ from components.core.errors import EXIT_REFUSED, ConfigError, user_errors
 from components.core.recipe import LoadedRecipe, load_recipe
 from components.core.settings import Settings, load_settings
 
-from .graph import build_pipeline
-from .launch import run_here, submit
+# mypy cannot follow a folder whose name has a hyphen.
+from .graph import build_pipeline  # type: ignore[import-not-found]
+from .launch import run_here, submit  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 
@@ -26,7 +27,9 @@ def main(
     namespace: Annotated[
         str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")
     ] = "kubeflow-user-example-com",
-    compile_only: Annotated[Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")] = None,
+    compile_only: Annotated[
+        Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")
+    ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")] = True,
     dry_run: Annotated[bool, typer.Option(help="Check everything, print the effective recipe and stop.")] = False,
 ) -> None:
@@ -67,13 +70,27 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
     # What fails here fails again: the cause is the recipe, not a node that went away.
     resources = loaded.recipe.resources.model_copy(update={"retries": 0})
     here = loaded.recipe.model_copy(update={"resources": resources})
-    run_dir = run_here(build_pipeline(here, version), settings.whetstone_home, cache)
-    return _report(run_dir, settings)
+    return _report(run_here(build_pipeline(here, version), settings.whetstone_home, cache), settings)
 
 
-def _report(run_dir: Path, settings: Settings) -> int:
-    print(run_dir, json.dumps({}), settings)
-    return EXIT_REFUSED
+def _report(outputs: dict[str, Any], settings: Settings) -> int:
+    """Say what came of a run and where to look; the exit code tells a refused model from one that passed."""
+    evaluation = json.loads((Path(outputs["evaluation"].path) / "evaluation.json").read_text(encoding="utf-8"))
+    registration = outputs["registration"]
+    published, registered = registration["published"], registration["registered"]
+    print()
+    print(evaluation["summary"])
+    print()
+    print(f"Evaluation report  {outputs['evaluation_report'].path}")
+    print(f"Data report        {outputs['data_report'].path}")
+    print(f"Token report       {outputs['token_report'].path}")
+    print(f"MLflow             {settings.tracking_uri}, run {registered['run_id']} (`make mlflow` opens its page)")
+    if not published:
+        print("Model              not uploaded: the gate refused it")
+        return EXIT_REFUSED
+    print(f"Model              {published['uri']}")
+    print(f"Registered as      {registered['name']} version {registered['version']}")
+    return 0
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

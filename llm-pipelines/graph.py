@@ -1,6 +1,6 @@
 """The fine-tuning graph: which step feeds which, and what its pods need."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from kfp import dsl, kubernetes
 
@@ -20,6 +20,19 @@ PARAMETERS = ("task", "model", "data", "tokens", "training", "lora", "evaluation
 """Recipe sections that are pipeline parameters; `gpu` and `resources` shape the pods when the graph is compiled."""
 
 
+Results = NamedTuple(
+    "Results",
+    [
+        ("data_report", dsl.HTML),
+        ("token_report", dsl.HTML),
+        ("evaluation", dsl.Artifact),
+        ("evaluation_report", dsl.HTML),
+        ("registration", dict),
+    ],
+)
+"""What a run leaves for its user."""
+
+
 def build_pipeline(recipe: Recipe, source_version: str) -> Any:
     """The graph of one recipe, ready to compile or to run.
 
@@ -36,18 +49,18 @@ def build_pipeline(recipe: Recipe, source_version: str) -> Any:
         description="Fetch, tokenize, fine-tune, evaluate and, when the gate passes, upload and register.",
     )
     def fine_tune_pipeline(
-        task: dict = default["task"],  # type: ignore[type-arg]
-        model: dict = default["model"],  # type: ignore[type-arg]
-        data: dict = default["data"],  # type: ignore[type-arg]
-        tokens: dict = default["tokens"],  # type: ignore[type-arg]
-        training: dict = default["training"],  # type: ignore[type-arg]
-        lora: dict = default["lora"],  # type: ignore[type-arg]
-        evaluation: dict = default["evaluation"],  # type: ignore[type-arg]
-        gate: dict = default["gate"],  # type: ignore[type-arg]
-        registry: dict = default["registry"],  # type: ignore[type-arg]
-        recipe_sections: dict = default,  # type: ignore[type-arg]
+        task: dict = default["task"],
+        model: dict = default["model"],
+        data: dict = default["data"],
+        tokens: dict = default["tokens"],
+        training: dict = default["training"],
+        lora: dict = default["lora"],
+        evaluation: dict = default["evaluation"],
+        gate: dict = default["gate"],
+        registry: dict = default["registry"],
+        recipe_sections: dict = default,
         data_version: str = source_version,
-    ):
+    ) -> Results:
         fetched = _small(fetch_dataset(task=task, data=data, source_version=data_version))
         tokenized = _small(
             tokenize_dataset(task=task, model=model, tokens=tokens, dataset=fetched.outputs["output_dataset"])
@@ -76,10 +89,17 @@ def build_pipeline(recipe: Recipe, source_version: str) -> Any:
         inputs |= {"model_dir": tuned.outputs["output_model_dir"], "evaluation": judged.outputs["output_evaluation"]}
         with dsl.If(judged.outputs["verdict"] == "passed", name="gate-passed"):
             uploaded = _small(upload_model(recipe=recipe_sections, **inputs))
-            _small(register_model(recipe=recipe_sections, published=uploaded.outputs["published"], **inputs))
+            registered = _small(register_model(recipe=recipe_sections, published=uploaded.outputs["published"], **inputs))
         with dsl.Else(name="gate-refused"):
             refused = _small(register_model(recipe=recipe_sections, published={}, **inputs))
             refused.set_display_name("record-refused-run")
+        return Results(
+            data_report=fetched.outputs["report"],
+            token_report=tokenized.outputs["report"],
+            evaluation=judged.outputs["output_evaluation"],
+            evaluation_report=judged.outputs["report"],
+            registration=dsl.OneOf(registered.outputs["registration"], refused.outputs["registration"]),
+        )
 
     return fine_tune_pipeline
 

@@ -19,7 +19,12 @@ from components.core.errors import ERROR_PREFIX, PlatformError
 ROOT = Path(__file__).resolve().parents[1]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_EXECUTING = re.compile(r"Executing task .*?'([\w-]+)'")
+_EXECUTING = re.compile(r"Executing task '([\w-]+)'")
+_CHATTER = re.compile(
+    r"KFP Executor|Running pipeline: |Streamed logs:|^-{20,}$|Task '[\w-]+' (outputs|has no outputs|finished)"
+    r"|^\s+[\w-]+: .*\b(Artifact|Dataset|Model|HTML|Markdown|Metrics)\( name=|^\s{15,}(uri|metadata)="
+    r"|Pipeline '[\w-]+' finished|Cleaned up workspace"
+)
 
 
 class StepFailed(PlatformError):
@@ -27,29 +32,42 @@ class StepFailed(PlatformError):
 
 
 class _StepLog(io.TextIOBase):
-    """Passes the steps' output on and remembers the last error line."""
+    """Passes the steps' output on without the runner's own chatter, and remembers the last error."""
 
     def __init__(self, target: Any) -> None:
         self.target = target
         self.tail: deque[str] = deque(maxlen=15)
-        self.errors: list[str] = []
+        self.error: list[str] = []
         self._partial = ""
+        self._in_dump = False
 
     def write(self, text: str) -> int:
-        self.target.write(text)
-        self.target.flush()
+        """Take in a piece of output; whole lines go on."""
         *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
-            plain = _ANSI.sub("", line).strip()
-            if plain.startswith(ERROR_PREFIX):
-                self.errors = [plain.removeprefix(ERROR_PREFIX)]
-            elif self.errors and plain and not plain.startswith("-"):
-                self.errors.append(plain)
-            if plain:
-                self.tail.append(plain)
+            self._take(_ANSI.sub("", line).rstrip())
+        self.target.flush()
         return len(text)
 
+    def _take(self, line: str) -> None:
+        if self._in_dump or _CHATTER.search(line):
+            # The executor prints its whole input, an indented JSON object that ends with a lone brace.
+            self._in_dump = (self._in_dump or "Got executor_input" in line) and line != "    }"
+            return
+        started = _EXECUTING.search(line)
+        if started:
+            self.error = []
+            line = f"\n== {started.group(1)}"
+        elif line.strip().startswith(ERROR_PREFIX):
+            self.error = [line.strip().removeprefix(ERROR_PREFIX)]
+        elif self.error and line.startswith("    ") and line.strip():
+            self.error.append(line.strip())
+        if line.strip():
+            self.tail.append(line.strip())
+            self.target.write(line.removeprefix("    ") + "\n")
+
     def flush(self) -> None:
+        """Flush what is below."""
         self.target.flush()
 
 
@@ -84,41 +102,37 @@ def _step_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def run_here(pipeline: Any, home: Path, use_cache: bool) -> Path:
+def run_here(pipeline: Any, home: Path, use_cache: bool) -> dict[str, Any]:
     """Run a graph on this machine, step after step.
 
     Args:
-        pipeline: A compiled kfp pipeline.
+        pipeline: A kfp pipeline.
         home: Folder for runs and the cache.
         use_cache: Skip steps whose inputs, code and parameters are those of an earlier run.
 
     Returns:
-        Folder of the run, with one folder a step.
+        The pipeline's outputs: parameters as values, artifacts as kfp artifacts.
 
     Raises:
         StepFailed: With the last words of the step that failed.
     """
     from kfp import local
 
-    runs = (home / "runs").resolve()
-    runs.mkdir(parents=True, exist_ok=True)
     log = _StepLog(sys.stdout)
-    with warnings.catch_warnings(), _step_environment(), redirect_stdout(log):  # type: ignore[type-var]
+    with warnings.catch_warnings(), _step_environment(), redirect_stdout(log):
         warnings.simplefilter("ignore")
-        logging.getLogger().setLevel(logging.WARNING)
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
-            pipeline_root=str(runs),
+            pipeline_root=str((home / "runs").resolve()),
             raise_on_error=True,
             enable_caching=use_cache,
             cache_root=str((home / "cache" / "steps").resolve()),
         )
         try:
-            pipeline()
+            return dict(pipeline().outputs)
         except RuntimeError as error:
-            cause = "\n".join(log.errors) or "\n".join(log.tail)
+            cause = "\n".join(log.error) or "\n".join(log.tail)
             raise StepFailed(f"{_failed_step(error)}: {cause}") from error
-    return max(runs.glob(f"{pipeline.name}-*"), key=lambda folder: folder.stat().st_mtime)
 
 
 def _failed_step(error: RuntimeError) -> str:

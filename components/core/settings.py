@@ -70,5 +70,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"{str(p['loc'][0]).upper()} {p['msg'].removeprefix('Value error, ')}" for p in error.errors())
+        problems = "; ".join(
+            f"{str(p['loc'][0]).upper()} {p['msg'].removeprefix('Value error, ')}" for p in error.errors()
+        )
         raise ConfigError(f"environment: {problems}. Set it right or unset it.") from error

@@ -80,11 +80,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line} is not valid YAML. Write sections with `key: value` lines below them.") from error
+        raise ConfigError(
+            f"{path}{line} is not valid YAML. Write sections with `key: value` lines below them."
+        ) from error
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(section, dict) for section in tree.values()):
-        raise ConfigError(f"{path} must hold sections ({', '.join(Recipe.model_fields)}), each with `key: value` lines.")
+        raise ConfigError(
+            f"{path} must hold sections ({', '.join(Recipe.model_fields)}), each with `key: value` lines."
+        )
     return tree
 
 
@@ -168,13 +172,21 @@ def _check_combinations(recipe: Recipe, origins: Origins) -> None:
     by_user = {key for key, origin in origins.items() if not origin.startswith("model ")}
     adapter_keys = sorted(key for key in by_user if key.startswith("lora."))
     if recipe.training.method == "full" and adapter_keys:
-        problems.append(f"training.method=full has no adapter, yet {', '.join(adapter_keys)} is set. Remove one of them.")
+        problems.append(
+            f"training.method=full has no adapter, yet {', '.join(adapter_keys)} is set. Remove one of them."
+        )
     if recipe.gpu.count == 0 and recipe.gpu.product:
-        problems.append(f"gpu.count=0 is a CPU run, yet gpu.product={recipe.gpu.product} asks for a GPU. Remove one of them.")
-    if recipe.training.per_device_train_batch_size and {
-        "training.per_device_train_batch_size",
-        "training.tokens_per_batch",
-    } <= by_user:
+        problems.append(
+            f"gpu.count=0 is a CPU run, yet gpu.product={recipe.gpu.product} asks for a GPU. Remove one of them."
+        )
+    if (
+        recipe.training.per_device_train_batch_size
+        and {
+            "training.per_device_train_batch_size",
+            "training.tokens_per_batch",
+        }
+        <= by_user
+    ):
         problems.append(
             "training.per_device_train_batch_size and training.tokens_per_batch both set the batch. Remove one of them."
         )
@@ -186,6 +198,8 @@ def _check_combinations(recipe: Recipe, origins: Origins) -> None:
     for section, name in (("model", "model_id"), ("data", "dataset_id")):
         values = getattr(recipe, section)
         if values.revision and getattr(values, name) == "starter":
-            problems.append(f"{section}.revision={values.revision} needs a Hub id in {section}.{name}; `starter` has none.")
+            problems.append(
+                f"{section}.revision={values.revision} needs a Hub id in {section}.{name}; `starter` has none."
+            )
     if problems:
         raise ConfigError("\n".join(problems))
