@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run dry-run compile mlflow docs starter benchmark test lint clean
+.PHONY: help setup run dry-run compile create-secret mlflow docs starter benchmark test lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -33,6 +33,12 @@ dry-run: setup ## Check the recipe and print every value with its origin
 
 compile: setup ## Write the compiled pipeline to build/fine-tune-pipeline.yaml
 	@$(PIPELINE) --compile-only build/fine-tune-pipeline.yaml
+
+create-secret: ## Put HF_TOKEN and HF_REPO into the cluster as secret huggingface-secret
+	@for name in HF_TOKEN HF_REPO; do \
+		eval "value=\$$$$name"; [ -n "$$value" ] || { echo "Error: env var $$name is not set. Please set it and try again." >&2; exit 1; }; done
+	@$(MAKE) --no-print-directory setup
+	@$(BIN)/python -m llm-pipelines.create-secret
 
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)

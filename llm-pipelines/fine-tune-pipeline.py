@@ -40,19 +40,19 @@ def main(
         print("Recipe:")
         print("\n".join(f"  {line}" for line in loaded.lines()), flush=True)
         if compile_only:
-            _compile(loaded, compile_only)
+            _compile(loaded, settings, compile_only)
         elif not dry_run:
             sys.exit(_run(loaded, settings, host, namespace, cache))
 
 
-def _compile(loaded: LoadedRecipe, path: Path) -> None:
+def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
     from kfp import compiler
 
     if path.suffix not in {".yaml", ".yml", ".json"}:
         raise ConfigError(f"cannot compile to {path}: the name must end in .yaml or .json.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        compiler.Compiler().compile(build_pipeline(loaded.recipe, source_version=""), str(path))
+        compiler.Compiler().compile(build_pipeline(loaded.recipe, environment=settings.pod_environment()), str(path))
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}. Choose another file.") from error
     print(f"Compiled to {path}")
@@ -64,7 +64,9 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
     version = source_version(loaded.recipe.data, settings)
     if host:
         token = settings.kfp_token.get_secret_value() if settings.kfp_token else None
-        address = submit(build_pipeline(loaded.recipe, version), host, namespace, token, cache)
+        address = submit(
+            build_pipeline(loaded.recipe, version, settings.pod_environment()), host, namespace, token, cache
+        )
         print(f"Run started: {address}")
         return 0
     # What fails here fails again: the cause is the recipe, not a node that went away.

@@ -1,7 +1,6 @@
 """Running a compiled graph: here through kfp.local, or on a cluster's Kubeflow Pipelines."""
 
 import io
-import logging
 import os
 import re
 import subprocess

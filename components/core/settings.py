@@ -1,6 +1,7 @@
 """Where things run, and secrets: read from the environment, built in `main()` or in a step, never at import."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,19 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow tracking and registry address."""
         return self.mlflow_tracking_uri or f"sqlite:///{(self.whetstone_home / 'mlflow.db').resolve()}"
+
+    def pod_environment(self) -> dict[str, str]:
+        """Addresses that the pods of a run need too; written into the pipeline, so never a secret.
+
+        Raises:
+            ConfigError: If an address carries a password.
+        """
+        addresses = {"HF_ENDPOINT": self.hf_endpoint, "MLFLOW_TRACKING_URI": self.mlflow_tracking_uri}
+        for name, address in addresses.items():
+            if address and "@" in urlsplit(address).netloc:
+                raise ConfigError(f"{name} carries a password, which must not stand in a pipeline. Leave it out.")
+        given = self.model_fields_set
+        return {name: address for name, address in addresses.items() if address and name.lower() in given}
 
 
 def load_settings() -> Settings:

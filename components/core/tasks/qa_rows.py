@@ -74,7 +74,7 @@ def _missing(raw: Mapping[str, Any], field: str, expected: str) -> _BadRowError:
     found = ", ".join(str(name)[:40] for name in list(raw)[:10]) or "none"
     return _BadRowError(
         "missing_field",
-        f"{field}: expected {expected}, but there is no such column (found: {found}). Map other names with data.columns.",
+        f"{field}: expected {expected}, but there is no such column (found: {found}). Map names with data.columns.",
     )
 
 

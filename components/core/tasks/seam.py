@@ -26,8 +26,8 @@ class Finding:
 class Encoded:
     """Token ids of a batch of examples.
 
-    `input_ids[i]` and `labels[i]` have the same length; hidden positions of `labels` are -100. An example that would not
-    fit or would teach nothing has an empty list. `cut[i]` says that its context was cut to fit.
+    `input_ids[i]` and `labels[i]` have the same length; hidden positions of `labels` are -100. An example that would
+    not fit or would teach nothing has an empty list. `cut[i]` says that its context was cut to fit.
     """
 
     input_ids: list[list[int]]

@@ -1,0 +1,56 @@
+"""What the pods of a run ask for: size, GPUs, secrets, volumes, tries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kfp import kubernetes
+
+from components.core.recipe import GpuConfig, ResourcesConfig
+
+HUB_SECRET = "huggingface-secret"
+CHECKPOINT_MOUNT = "/checkpoints"
+"""Where the checkpoint volume is mounted; the pipeline image sets CHECKPOINT_DIR to the same path."""
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Sizes of the pods of one run.
+
+    `environment` is set in every pod and written into the pipeline, so it never holds a secret.
+    """
+
+    gpu: GpuConfig
+    resources: ResourcesConfig
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def small(self, task: Any) -> Any:
+        """A CPU pod of fixed size."""
+        task.set_cpu_request("1").set_memory_request("2Gi").set_memory_limit("4Gi")
+        return self._with_environment(task)
+
+    def large(self, task: Any) -> Any:
+        """A pod of the recipe's size with its GPUs, if any; tried again when its node goes away."""
+        memory = self.resources.memory
+        task.set_cpu_request(self.resources.cpu).set_memory_request(memory).set_memory_limit(memory)
+        if self.gpu.count:
+            task.set_accelerator_type(self.gpu.resource).set_accelerator_limit(self.gpu.count)
+            kubernetes.add_toleration(task, key=self.gpu.resource, operator="Exists", effect="NoSchedule")
+            if self.gpu.product:
+                kubernetes.add_node_selector(task, "nvidia.com/gpu.product", self.gpu.product)
+            kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=self.gpu.shm_size)
+        if self.resources.retries:
+            task.set_retry(self.resources.retries, backoff_duration="30s", backoff_factor=2.0)
+        return self._with_environment(task)
+
+    def with_checkpoints(self, task: Any) -> Any:
+        """Mount the checkpoint volume, where the recipe names one."""
+        if self.resources.checkpoint_volume:
+            kubernetes.mount_pvc(task, self.resources.checkpoint_volume, CHECKPOINT_MOUNT)
+        return task
+
+    def _with_environment(self, task: Any) -> Any:
+        for name, value in self.environment.items():
+            task.set_env_variable(name, value)
+        # Optional: a public model needs no token, and without the secret the model goes to the local registry.
+        return kubernetes.use_secret_as_env(task, HUB_SECRET, {"token": "HF_TOKEN", "repo": "HF_REPO"}, optional=True)
