@@ -1,4 +1,4 @@
-"""Put the Hub token and repository into the cluster: `make create-secret`, or `python -m llm-pipelines.create-secret`."""
+"""Put the Hub token and repository into the cluster: `make create-secret`."""
 
 import os
 import sys

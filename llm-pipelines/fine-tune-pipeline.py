@@ -1,6 +1,5 @@
 """Fine-tune a model: `python -m llm-pipelines.fine-tune-pipeline [--recipe FILE] [section.key=value ...]`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,11 +76,12 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
 
 def _report(outputs: dict[str, Any], settings: Settings) -> int:
     """Say what came of a run and where to look; the exit code tells a refused model from one that passed."""
-    evaluation = json.loads((Path(outputs["evaluation"].path) / "evaluation.json").read_text(encoding="utf-8"))
+    from components.core.evaluation import print_summary, read_evaluation
+
     registration = outputs["registration"]
     published, registered = registration["published"], registration["registered"]
     print()
-    print(evaluation["summary"])
+    print(print_summary(read_evaluation(Path(outputs["evaluation"].path))))
     print()
     print(f"Evaluation report  {outputs['evaluation_report'].path}")
     print(f"Data report        {outputs['data_report'].path}")

@@ -119,9 +119,19 @@ def paths_entries(files: Mapping[str, bytes], paths: list[str]) -> list[dict[str
     return found
 
 
+def card_data(commit: Commit) -> dict[str, Any]:
+    """The front matter of a repository's README.md."""
+    import yaml
+
+    parts = commit.files.get("README.md", b"").decode(errors="replace").split("---\n")
+    data = yaml.safe_load(parts[1]) if len(parts) > 2 and not parts[0] else None
+    return data if isinstance(data, dict) else {}
+
+
 def repo_info(repo: Repo, commit: Commit) -> dict[str, Any]:
     """What the Hub says about a repository at one commit."""
     return {
+        "cardData": card_data(commit),
         "_id": git_oid(repo.repo_id.encode()),
         "id": repo.repo_id,
         "modelId": repo.repo_id,

@@ -83,7 +83,8 @@ class HubHandler(RequestHandler):
         if not self.hub.can_write(self.token, repo_id):
             raise HttpError(403, f'You don\'t have the rights to create a {kind} under the namespace "{owner}"')
         if self.hub.find(kind, repo_id):
-            raise HttpError(409, f"You already created this {kind} repo")
+            error = f"You already created this {kind} repo"
+            return self._json({"error": error, "url": f"{self.hub.url}/{repo_id}"}, 409)
         private = asked.get("visibility") == "private"
         self.hub.add_repo(kind, repo_id, {".gitattributes": "*.safetensors filter=lfs\n"}, private)
         self._json({"url": f"{self.hub.url}/{repo_id}", "name": repo_id, "id": repo_id})

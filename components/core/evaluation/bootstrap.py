@@ -7,6 +7,7 @@ Rows that share a context rise and fall together; they are drawn as one group, e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,7 @@ def estimate_means(
         confidence: Coverage of the interval, 0 to 1.
         seed: Seed of the resampling.
     """
-    sizes = np.bincount(groups).astype(np.float64)
+    sizes = np.bincount(groups)
     sums = np.stack([np.bincount(groups, weights=column) for column in values.T], axis=1)
     means = _resample(sums, sizes, samples, np.random.default_rng(seed))
     tail = (1 - confidence) / 2
@@ -71,7 +72,7 @@ def count_changed(differences: npt.NDArray[np.float64], groups: npt.NDArray[np.i
     return int(np.count_nonzero(np.abs(np.bincount(groups, weights=differences)) > 1e-9))
 
 
-def _resample(sums: Matrix, sizes: npt.NDArray[np.float64], samples: int, generator: np.random.Generator) -> Matrix:
+def _resample(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], samples: int, generator: np.random.Generator) -> Matrix:
     count = len(sizes)
     chunk = max(1, min(samples, _CHUNK_VALUES // count))
     totals = np.concatenate([sums, sizes[:, None]], axis=1)

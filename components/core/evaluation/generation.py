@@ -35,33 +35,26 @@ class StopRule:
     """Tokens of white space only; a line break after nothing else does not end the answer."""
 
 
-def stop_rule(model: Any, tokenizer: Any, chat: bool) -> StopRule:
-    """End tokens of a model: of its configuration, its tokenizer and, in a chat, its template's end of turn.
+def stop_rule(model: Any, tokenizer: Any, turn_ends: Sequence[int], one_line: bool) -> StopRule:
+    """What ends an answer of this model.
 
-    With a plain prompt one answer is one line: a base model has not learned to stop, and asking the same of all models
-    keeps the comparison fair.
+    Args:
+        model: Its configuration and generation configuration name end tokens.
+        tokenizer: Names another one, and spells line breaks.
+        turn_ends: What the prompt's layout ends an answer with.
+        one_line: True: a line break ends an answer too.
     """
-    generation_config = getattr(model, "generation_config", None)
-    ends = {tokenizer.eos_token_id}
-    for config in (model.config, generation_config):
+    ends = {tokenizer.eos_token_id, *turn_ends}
+    for config in (model.config, getattr(model, "generation_config", None)):
         found = getattr(config, "eos_token_id", None)
         ends.update(found if isinstance(found, list) else [found])
-    if chat:
-        ends.add(_end_of_turn(tokenizer))
-        return StopRule(frozenset(ends - {None}))
+    token_ids = frozenset(ends - {None})
+    if not one_line:
+        return StopRule(token_ids)
     vocabulary = tokenizer.get_vocab()
     newlines = {number for text, number in vocabulary.items() if any(mark in text for mark in _BYTE_NEWLINES)}
     blanks = {number for text, number in vocabulary.items() if not text.replace("<0x0A>", "").strip(_BLANK_MARKS)}
-    return StopRule(frozenset(ends - {None}), frozenset(newlines), frozenset(blanks))
-
-
-def _end_of_turn(tokenizer: Any) -> int | None:
-    """The special token that the chat template puts behind an assistant's words."""
-    mark = "whetstone"
-    turns = [{"role": "user", "content": "-"}, {"role": "assistant", "content": mark}]
-    rendered = tokenizer.apply_chat_template(turns, tokenize=False)
-    behind = tokenizer(rendered.rpartition(mark)[2].lstrip(), add_special_tokens=False)["input_ids"]
-    return behind[0] if behind and behind[0] in tokenizer.all_special_ids else None
+    return StopRule(token_ids, frozenset(newlines), frozenset(blanks))
 
 
 def plan_batches(lengths: Sequence[int], tokens_per_batch: int, max_new_tokens: int) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""What an evaluation found: the shape of evaluation.json. Scores and differences lie between 0 and 1, not in percent."""
+"""What an evaluation found: the shape of evaluation.json. Scores and differences are shares, not percent."""
 
 from pathlib import Path
 from typing import Literal
@@ -57,8 +57,6 @@ class ModelFacts(Result):
     weights_sha256: str
     rows_cut: int
     """Rows whose context lost its end because the prompt was longer than the model can read."""
-    rows_unanswered: int
-    """Rows whose question alone was too long; they count as wrong or as "no answer"."""
     seconds: float
     """Time to generate; 0 when the predictions came from the cache."""
     cached: bool

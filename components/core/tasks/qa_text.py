@@ -123,6 +123,8 @@ def _narrow(
     cutters = [(number, _Cutter(examples[number], encoding)) for number, encoding in too_long]
     for _ in range(_ROUNDS):
         cutters = [(number, cutter) for number, cutter in cutters if cutter.cut_to(room)]
+        if not cutters:
+            return
         encodings = renderer.encode([examples[number] for number, _ in cutters])
         remaining = []
         for (number, cutter), encoding in zip(cutters, encodings, strict=True):

@@ -1,0 +1,65 @@
+"""Turns counters and arrays into the report's tables."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from components.core.data.contract.columns import Columns
+from components.core.data.report.dataset_report import ColumnSummary, LengthSummary
+from components.core.data.splits import Plan
+from components.core.tasks.seam import Task
+
+BINS = 24
+
+
+def summarize_columns(columns: dict[str, Columns], task: Task) -> list[ColumnSummary]:
+    """One entry per column of the input, the task's own first."""
+    used = [*task.columns, *task.optional_columns]
+    names = {name for counts in columns.values() for name in counts.counts}
+    ordered = [name for name in used if name in names] + sorted(names - set(used))
+    return [
+        ColumnSummary(
+            name[:100],
+            name in used,
+            {split: dict(counts.counts[name].types) for split, counts in columns.items() if name in counts.counts},
+            {split: counts.counts[name].empty for split, counts in columns.items() if name in counts.counts},
+        )
+        for name in ordered
+    ]
+
+
+def summarize_lengths(plan: Plan) -> dict[str, dict[str, list[LengthSummary]]]:
+    """Lengths of each text column in each split, in characters and in words."""
+    return {
+        split: {
+            name: [
+                _summary(np.frombuffer(values, dtype=np.uint32)[positions], unit)
+                for unit, values in zip(("characters", "words"), lengths, strict=True)
+            ]
+            for name, lengths in spool.lengths.items()
+        }
+        for split, (spool, positions) in plan.parts.items()
+        if len(positions)
+    }
+
+
+def _summary(values: "np.ndarray[Any, np.dtype[np.uint32]]", unit: str) -> LengthSummary:
+    # the longest hundredth would squeeze all other bars together
+    high = float(np.percentile(values, 99))
+    counts, edges = np.histogram(np.minimum(values, high), bins=_edges(float(values.min()), high))
+    return LengthSummary(
+        unit,
+        int(values.min()),
+        float(np.median(values)),
+        round(float(values.mean()), 1),
+        float(np.percentile(values, 95)),
+        int(values.max()),
+        [float(edge) for edge in edges],
+        [int(count) for count in counts],
+    )
+
+
+def _edges(low: float, high: float) -> Sequence[float]:
+    bins = int(min(BINS, max(1.0, high - low)))
+    return [float(edge) for edge in np.linspace(low, max(high, low + 1), bins + 1)]

@@ -1,0 +1,77 @@
+"""Finds a dataset: the embedded one, local files, an http(s) address or the Hub."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from components.core.data.formats import Limits, format_of
+from components.core.data.sources.download import download, is_url, without_secrets
+from components.core.data.sources.hub import open_hub
+from components.core.data.sources.local import open_local
+from components.core.data.sources.source import SPLITS, NumberedRow, Source
+from components.core.errors import DataError, StorageError
+from components.core.recipe import DataConfig
+from components.core.settings import STARTER_DIR, Settings
+
+__all__ = ["SPLITS", "STARTER", "NumberedRow", "Source", "local_path", "open_source"]
+
+STARTER = "starter"
+
+
+def local_path(data: DataConfig) -> Path | None:
+    """The local file or folder that `data.dataset_id` means; None for an address or a Hub id.
+
+    Raises:
+        StorageError: If it is plainly a path, but there is nothing.
+        DataError: If it is an address of another kind than http(s).
+    """
+    name = data.dataset_id
+    if name == STARTER:
+        return STARTER_DIR / "data"
+    if is_url(name):
+        return None
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", name, re.IGNORECASE)
+    if scheme:
+        raise DataError(
+            f"{scheme.group(1)}:// addresses are not supported as data.dataset_id; use a path, an http(s) "
+            "address or a Hub id."
+        )
+    try:
+        path = Path(name).expanduser()
+        exists = path.is_symlink() or path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StorageError(f"cannot read {name[:200]!r}: {error}. Check data.dataset_id.") from error
+    looks_local = (
+        name.startswith((".", "/", "~", "-")) or name.count("/") > 1 or "\\" in name or format_of(name) is not None
+    )
+    if not exists and looks_local:
+        raise StorageError(f"cannot read {name[:200]}: no such file or folder. Check data.dataset_id.")
+    return path if exists else None
+
+
+def open_source(
+    data: DataConfig, settings: Settings, columns: Sequence[str], wanted: Collection[str], download_dir: Path
+) -> Source:
+    """Find the dataset and its splits.
+
+    Args:
+        data: Which dataset.
+        settings: Where the Hub is.
+        columns: The dataset's names of the required columns.
+        wanted: The dataset's names of all columns that are used.
+        download_dir: Where a file from an http(s) address is put.
+
+    Raises:
+        StorageError: If it cannot be found or read.
+        DataError: If it is there but holds no splits.
+    """
+    limits = Limits(data.max_file_bytes, data.max_row_bytes)
+    path = local_path(data)
+    if path is not None:
+        return open_local(path, data, limits, columns, wanted)
+    if is_url(data.dataset_id):
+        file = download(data.dataset_id, download_dir, data.max_file_bytes)
+        source = open_local(file, data, limits, columns, wanted)
+        return replace(source, dataset_id=without_secrets(data.dataset_id))
+    return open_hub(data, settings, wanted)

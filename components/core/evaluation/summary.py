@@ -1,0 +1,70 @@
+"""The evaluation in a few lines: a table for the terminal, and Markdown for the pipeline's page."""
+
+from collections.abc import Callable
+
+from components.core.evaluation.results import (
+    METRIC_LABELS,
+    SLICE_LABELS,
+    Evaluation,
+    Score,
+    points,
+    signed_points,
+)
+
+
+def print_summary(evaluation: Evaluation) -> str:
+    """Scores with their intervals, differences and the verdict as lines for a terminal."""
+    header = ["", "metric", *evaluation.models, *(f"tuned - {other}" for other in evaluation.everything.differences)]
+    table = [header, *_table(evaluation)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    share = f"{100 * evaluation.confidence:g} %"
+    return "\n".join(
+        [
+            f"Evaluation of {evaluation.rows} test rows; points of 100 with the {share} interval",
+            *lines,
+            *(f"note: {note}" for note in evaluation.notes),
+            *(f"warning: {warning}" for warning in evaluation.verdict.warnings),
+            evaluation.verdict.headline,
+            *(f"  also: {reason}" for reason in evaluation.verdict.reasons[1:]),
+        ]
+    )
+
+
+def summarize_markdown(evaluation: Evaluation) -> str:
+    """The same for a Markdown page."""
+    verdict = evaluation.verdict
+    header = ["Rows", "Metric", *(name.capitalize() for name in evaluation.models)]
+    header += [f"Tuned - {other}" for other in evaluation.everything.differences]
+    lines = [
+        f"## {'✅' if verdict.passed else '⛔'} {verdict.headline}",
+        "",
+        f"{evaluation.rows} test rows from {evaluation.contexts} contexts; points of 100, in brackets the "
+        f"{100 * evaluation.confidence:g} % interval. Differences are paired: same rows, both models.",
+        "",
+        f"| {' | '.join(header)} |",
+        "|" + "---|" * len(header),
+        *(f"| {' | '.join(cells)} |" for cells in _table(evaluation)),
+        "",
+        *(f"- {reason}" for reason in verdict.reasons[1:]),
+        *(f"- Warning: {warning}" for warning in verdict.warnings),
+        *(f"- Note: {note}" for note in evaluation.notes),
+        f"- Dataset `{evaluation.dataset_fingerprint}`, tuned weights "
+        f"`{evaluation.models['tuned'].weights_sha256[:12]}`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(evaluation: Evaluation) -> list[list[str]]:
+    lines = []
+    for name, part in evaluation.slices.items():
+        for number, metric in enumerate(evaluation.metrics):
+            label = f"{SLICE_LABELS.get(name, name)} ({part.rows})" if number == 0 else ""
+            scores = [_cell(part.scores[model][metric], points) for model in evaluation.models]
+            gaps = [_cell(gap[metric], signed_points) for gap in part.differences.values()]
+            lines.append([label, METRIC_LABELS.get(metric, metric), *scores, *gaps])
+    return lines
+
+
+def _cell(score: Score, text: Callable[[float], str]) -> str:
+    return f"{text(score.value)} ({text(score.low)} to {text(score.high)})"

@@ -1,0 +1,220 @@
+"""The model card: README.md, written for a person who finds the model and wants to know whether to use it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from components.core.recipe import RegistryConfig
+from components.core.registry.facts import RunFacts, ScoredSlice
+from components.core.registry.names import is_hub_id
+
+_METRIC_TITLES = {"f1": "F1", "exact_match": "Exact match"}
+_SLICE_TITLES = {"all": "all", "has_answer": "with an answer in the context", "no_answer": "without one"}
+_TASK_TEXT = {
+    "context_qa": "answers a question from a context that is given with it, and says `{no_answer}` when the context "
+    "does not hold the answer",
+}
+
+
+def write_card(
+    facts: RunFacts, registry: RegistryConfig, prompt: dict[str, Any], license_id: str, adapter: bool
+) -> str:
+    """The card's text, front matter first.
+
+    Args:
+        facts: What is known of the run.
+        registry: Description and language.
+        prompt: The content of prompt.json.
+        license_id: Licence of the tuned model, or "" when nobody said.
+        adapter: The folder holds an adapter, not a whole model.
+    """
+    sections = [
+        _front_matter(facts, registry, license_id, adapter),
+        f"# {facts.name}",
+        registry.description.strip(),
+        _what(facts, prompt, adapter),
+        f"**{facts.judged.verdict.headline}**",
+        "## How well it does",
+        _results(facts),
+        "## How to use it",
+        _usage(facts, prompt, adapter),
+        "## Data",
+        _data(facts),
+        "## How it was trained",
+        _recipe(facts),
+        "## Limits",
+        _limits(facts),
+        "## Licence",
+        _license(license_id, facts),
+        "## Where it comes from",
+        _origin(facts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _front_matter(facts: RunFacts, registry: RegistryConfig, license_id: str, adapter: bool) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    hub_data = is_hub_id(facts.dataset_id)
+    results = [
+        EvalResult(
+            task_type="question-answering",
+            dataset_type=facts.dataset_id if hub_data else "custom",
+            dataset_name=facts.dataset_id,
+            dataset_split="test",
+            dataset_revision=facts.dataset.revision or None,
+            metric_type=metric,
+            metric_name=_METRIC_TITLES.get(metric, metric),
+            metric_value=round(score.value, 4),
+        )
+        for metric, score in facts.judged.everything.scores["tuned"].items()
+    ]
+    data = ModelCardData(
+        base_model=facts.base_model_id if is_hub_id(facts.base_model_id) else None,
+        datasets=[facts.dataset_id] if hub_data else None,
+        eval_results=results,
+        language=registry.language,
+        license=license_id or None,
+        library_name="peft" if adapter else "transformers",
+        model_name=facts.name,
+        pipeline_tag="text-generation",
+        tags=["whetstone", facts.task.replace("_", "-"), "question-answering"],
+    )
+    return f"---\n{data.to_yaml()}\n---"
+
+
+def _what(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
+    kind = "a low-rank adapter for" if adapter else "a fine-tuned copy of"
+    at = f" at revision `{facts.training.base_model_revision}`" if is_hub_id(facts.base_model_id) else ""
+    does = _TASK_TEXT[facts.task].format(no_answer=prompt["no_answer_text"])
+    return f"This is {kind} `{facts.base_model_id}`{at}. It {does}."
+
+
+def _results(facts: RunFacts) -> str:
+    judged = facts.judged
+    share = f"{100 * judged.confidence:g} %"
+    lines = [
+        f"Base and tuned model answered the same {judged.rows} held-out test rows ({judged.contexts} contexts). Scores "
+        f"run from 0 to 100; in brackets the {share} interval from resampling. The last column is the difference on "
+        "the same rows; an interval that lies above 0 means that the tuned model is better.",
+        "",
+        "| Rows | Metric | Base | Tuned | Tuned - base |",
+        "|---|---|---|---|---|",
+    ]
+    for name, part in judged.slices.items():
+        title = f"{_SLICE_TITLES.get(name, name)} ({part.rows})"
+        lines += [_row(title, metric, part) for metric in judged.metrics]
+    if judged.notes:
+        lines += ["", *[f"- {note}" for note in judged.notes]]
+    return "\n".join(lines)
+
+
+def _row(title: str, metric: str, part: ScoredSlice) -> str:
+    base, tuned, gap = part.scores["base"][metric], part.scores["tuned"][metric], part.differences["base"][metric]
+    cells = [f"{100 * s.value:.1f} ({100 * s.low:.1f} to {100 * s.high:.1f})" for s in (base, tuned)]
+    cells.append(f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})")
+    return f"| {title} | {_METRIC_TITLES.get(metric, metric)} | {' | '.join(cells)} |"
+
+
+def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
+    lines = ["import re", ""]
+    if adapter:
+        lines.append("from peft import AutoPeftModelForCausalLM as AutoModel")
+        lines.append("from transformers import AutoTokenizer")
+    else:
+        lines.append("from transformers import AutoModelForCausalLM as AutoModel, AutoTokenizer")
+    lines += [
+        "",
+        'source = "."  # this repository\'s id on the Hub, or the folder that holds this file',
+        "tokenizer = AutoTokenizer.from_pretrained(source)",
+        "model = AutoModel.from_pretrained(source)",
+        "",
+        f"template = {json.dumps(prompt['template'], ensure_ascii=False)}",
+        'values = {"context": "The bridge was opened in 1932.", "question": "When was the bridge opened?"}',
+        r'text = re.sub(r"\{(context|question)\}", lambda match: values[match[1]], template)',
+    ]
+    if prompt["chat_template"]:
+        lines += [
+            'messages = [{"role": "user", "content": text}]',
+            "inputs = tokenizer.apply_chat_template(",
+            '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"',
+            ")",
+        ]
+    else:
+        lines.append('inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False)')
+    lines += [
+        f"output = model.generate(**inputs, max_new_tokens={facts.max_new_tokens}, do_sample=False)",
+        'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())',
+    ]
+    intro = (
+        "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."
+    )
+    return "\n".join([intro, "", "```python", *lines, "```"])
+
+
+def _data(facts: RunFacts) -> str:
+    at = f" at revision `{facts.dataset.revision}`" if facts.dataset.revision else ""
+    rows = ", ".join(f"{split} {count}" for split, count in facts.dataset.rows.items())
+    return (
+        f"Dataset `{facts.dataset_id}`{at}, fingerprint `{facts.dataset.fingerprint}`"
+        + (f"; rows: {rows}" if rows else "")
+        + ". Every row passed the data contract; the test rows were not trained on."
+    )
+
+
+def _recipe(facts: RunFacts) -> str:
+    values = [
+        (f"{section}.{key}", value)
+        for section in ("task", "tokens", "training", "lora")
+        for key, value in facts.recipe.get(section, {}).items()
+        if section != "lora" or facts.method == "lora"
+    ]
+    rows = [f"| `{key}` | `{_cell(value)}` |" for key, value in values]
+    run = facts.training
+    head = [
+        f"{run.steps} optimizer steps in {run.seconds:.0f} s on {run.device} in {run.precision}, "
+        f"{run.trainable_parameters:,} of {run.total_parameters:,} weights trained. The recipe as it was used (all of it "
+        "is in `model_info.json`):",
+        "",
+        "| Key | Value |",
+        "|---|---|",
+    ]
+    return "\n".join([*head, *rows])
+
+
+def _cell(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("|", "\\|").replace("`", "'")
+
+
+def _limits(facts: RunFacts) -> str:
+    return "\n".join(
+        [
+            "- It was judged on held-out rows of its own dataset only; other topics and languages are untested.",
+            "- It can answer wrongly and with confidence. Check answers that matter against the context.",
+            f"- It was trained on sequences of at most {facts.max_length} tokens, prompt and answer together.",
+            "- It inherits the biases and the knowledge of its base model and its data.",
+        ]
+    )
+
+
+def _license(license_id: str, facts: RunFacts) -> str:
+    data = f"; the data's is `{facts.dataset.license}`" if facts.dataset.license else ""
+    if license_id:
+        return f"`{license_id}`. The licences of the base model and of the data apply as well{data}."
+    return (
+        f"Nobody has stated a licence (`registry.license` in the recipe). The licence of `{facts.base_model_id}` and "
+        f"that of the data apply{data}."
+    )
+
+
+def _origin(facts: RunFacts) -> str:
+    hub_base = is_hub_id(facts.base_model_id)
+    pairs: Sequence[tuple[str, str]] = [
+        ("Base model", f"{facts.base_model_id} {facts.training.base_model_revision}" if hub_base else facts.base_model_id),
+        ("Dataset", f"{facts.dataset_id} {facts.dataset.revision}".strip()),
+        ("Dataset fingerprint", facts.dataset.fingerprint),
+        ("Run", facts.training.run_id),
+        ("Code", facts.training.git_commit),
+        ("Finished", facts.training.finished),
+    ]
+    return "\n".join(["| | |", "|---|---|", *[f"| {key} | `{value}` |" for key, value in pairs if value]])

@@ -1,0 +1,70 @@
+"""Names under which models are kept, and names of things that are fit to be shown to others."""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from components.core.recipe import ModelConfig, RegistryConfig, TaskConfig
+
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
+_DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
+
+LOCAL_SCHEME = "whetstone:/"
+"""Start of the address of a model in the local registry. An MLflow server takes no plain path as a model's source, and
+a path would be of one machine only."""
+
+
+def registered_source(uri: str, name: str, version: str) -> str:
+    """The address under which MLflow knows a published model: the Hub's, or `whetstone:/<name>/<version>`."""
+    return uri if uri.startswith("hf://") else f"{LOCAL_SCHEME}{name}/{version}"
+
+
+def registered_name(registry: RegistryConfig, model: ModelConfig, task: TaskConfig) -> str:
+    """The name of the registered model: as configured, or model and task, such as `starter-context-qa`.
+
+    Only letters, digits and hyphens are allowed; a slash, dot or underscore becomes a hyphen.
+    """
+    if registry.name is not None:
+        return registry.name
+    parts = re.findall(r"[a-zA-Z0-9]+", f"{public_name(model.model_id)}-{task.name}")
+    return "-".join(parts)
+
+
+def is_hub_id(identifier: str) -> bool:
+    """Whether this looks like `owner/name`, and not like a path or an address."""
+    return bool(_HUB_ID.match(identifier)) and ".." not in identifier
+
+
+def public_name(identifier: str) -> str:
+    """A model or dataset id without what belongs to one machine: the last part of a path, a URL without its keys."""
+    if "://" in identifier:
+        parts = urlsplit(identifier)
+        host = parts.hostname or ""
+        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+    if _DRIVE.match(identifier):
+        return PureWindowsPath(identifier).name
+    if identifier.startswith(("/", "~", ".")) or identifier.count("/") > 1:
+        return PurePosixPath(identifier).name
+    return identifier
+
+
+def without_paths(value: Any) -> Any:
+    """A JSON value in which paths of this machine are cut to their last part, and addresses lose their keys."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and _is_machine_path(value):
+        return public_name(value)
+    return value
+
+
+def _is_machine_path(text: str) -> bool:
+    # a single "/" or "/n" in a prompt or a token is no path: two levels are asked for
+    return bool(
+        re.fullmatch(r"(/[^/\n\0]+){2,}/?", text)
+        or re.match(r"^(~/|[A-Za-z]:[\\/])", text)
+        or re.match(r"^\w+://[^/\s]*(@|/\S*\?)", text)
+    )

@@ -1,0 +1,140 @@
+"""What this machine can do, and the choices that follow from it."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from components.core.recipe import TrainingConfig
+from components.core.training.batches import Layout
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+logger = logging.getLogger(__name__)
+
+_CGROUP = Path("/sys/fs/cgroup")
+_SHARE_FOR_ACTIVATIONS = 0.6
+"""Part of the free memory that activations may fill; the rest is for what the estimate does not know."""
+_PIECE_TOKENS = {"cpu": 1024, "cuda": 16384}
+"""Tokens of one forward pass that keep the device busy; more only costs memory (on a CPU also cache misses)."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how the model is computed."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Precision
+    layout: Layout
+    attention: str
+    """Attention implementation, by its name in transformers."""
+    notes: list[str] = field(default_factory=list)
+
+
+def choose_hardware(training: TrainingConfig) -> Hardware:
+    """Pick device, precision, row layout and attention."""
+    import torch
+
+    if not torch.cuda.is_available():
+        precision, notes = _cpu_precision(training.precision)
+        return Hardware("cpu", precision, "padded", "sdpa", notes)
+    from transformers.utils import is_flash_attn_2_available
+
+    half: Precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    precision = "fp32" if training.precision == "32" else half
+    # flash attention knows where a row of a flat batch ends; without it that takes a dense mask, and padding is cheaper
+    flash = precision != "fp32" and is_flash_attn_2_available()
+    notes = []
+    if torch.cuda.device_count() > 1:
+        notes.append(f"One of {torch.cuda.device_count()} GPUs was used: training runs in one process.")
+    return Hardware("cuda", precision, "flat" if flash else "padded", "flash_attention_2" if flash else "sdpa", notes)
+
+
+def _cpu_precision(wanted: str) -> tuple[Precision, list[str]]:
+    if wanted != "16":
+        return "fp32", []
+    if cpu_has_bf16():
+        return "bf16", []
+    return "fp32", ["This CPU has no bf16 instructions, so precision 16 was computed in fp32."]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 numbers in hardware."""
+    import torch
+
+    found = torch.cpu.get_capabilities()
+    return any(bool(found.get(unit)) for unit in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def free_memory(device: str) -> int:
+    """Bytes that can still be allocated; in a container the limit of its cgroup counts."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0])
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        # the page cache is counted as used, but gives way
+        cached = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())["inactive_file"]
+        free = min(free, limit - int((_CGROUP / "memory.current").read_text()) + int(cached))
+    except (OSError, ValueError, KeyError):
+        logger.debug("No cgroup memory limit")
+    return max(free, 0)
+
+
+def peak_memory(device: str) -> int:
+    """Most bytes held so far: resident memory of the process, or allocated memory of the GPU."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def activation_bytes_per_token(config: Any, precision: Precision, adapters: bool) -> int:
+    """Bytes that the forward pass keeps for the backward pass, for each token; attention scores are never kept.
+
+    An upper estimate for decoders with gated feed-forward layers: what each layer's norms, projections, rotary
+    embeddings, attention and feed-forward part save.
+    """
+    text = config.get_text_config()
+    hidden = int(text.hidden_size)
+    wide = int(getattr(text, "intermediate_size", None) or 4 * hidden)
+    active = int(getattr(text, "num_experts_per_tok", None) or 1)
+    # under autocast the norms and residuals stay in fp32 beside the half-precision copies
+    width = 4 if precision == "fp32" else 3
+    values = 14 * hidden + 4 * wide * active + (2 * hidden if adapters else 0)
+    return int(text.num_hidden_layers) * values * width
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How much is computed at once."""
+
+    piece_tokens: int
+    """Most tokens of one forward pass, padding counted; a longer row is passed on its own."""
+    gradient_checkpointing: bool
+
+
+def fit_into_memory(wanted: str, device: str, bytes_per_token: int, longest_row: int, free_bytes: int) -> Fit:
+    """Choose the size of a forward pass, and whether activations must be computed twice to fit.
+
+    Args:
+        wanted: `gradient_checkpointing` of the recipe: auto, on or off.
+        device: `cpu` or `cuda`.
+        bytes_per_token: Of activations.
+        longest_row: Tokens of the longest row, the least that must fit.
+        free_bytes: What is left beside weights, gradients and optimizer.
+    """
+    budget = max(free_bytes, 0) * _SHARE_FOR_ACTIVATIONS
+    checkpointing = wanted == "on" or (wanted == "auto" and longest_row * bytes_per_token > budget)
+    # a checkpointed layer keeps its input only, far below a tenth of all it computes
+    tokens = int(budget / max(bytes_per_token // 10 if checkpointing else bytes_per_token, 1))
+    return Fit(max(longest_row, min(_PIECE_TOKENS[device], tokens)), checkpointing)

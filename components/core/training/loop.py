@@ -1,0 +1,235 @@
+"""The training loop: transformers' Trainer, with steps made of pieces and a loss on the label positions only."""
+
+import inspect
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from components.core.errors import StorageError, TrainingError
+from components.core.training.batches import Layout, Plan, build_pieces
+from components.core.training.checkpoints import keep_newest, seal_checkpoint
+from components.core.training.hardware import peak_memory
+from components.core.training.rows import TokenRows
+from components.core.training.watching import StopRequest, Watcher
+
+logger = logging.getLogger(__name__)
+
+Piece = dict[str, torch.Tensor]
+
+
+def summed_loss(model: Any, piece: Piece) -> torch.Tensor:
+    """Cross-entropy of all labels of a piece, added up; only their positions go through the output layer."""
+    inputs = {name: tensor for name, tensor in piece.items() if name != "targets"}
+    logits = model(**inputs).logits
+    return torch.nn.functional.cross_entropy(logits.float(), piece["targets"], reduction="sum")
+
+
+def check_model(model: Any) -> None:
+    """Refuse a model that would compute the logits of all positions, or hide them among others.
+
+    Raises:
+        TrainingError: If its forward method does not take `logits_to_keep`; nearly all decoders of transformers do.
+    """
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        raise TrainingError(
+            f"models of type {model.config.model_type} cannot be fine-tuned here: {type(model).__name__} does not "
+            "compute chosen positions (logits_to_keep). Choose another base model."
+        )
+
+
+class PlannedBatches(Dataset[dict[str, Any]]):
+    """The batches of a plan, laid out when they are asked for."""
+
+    def __init__(self, rows: TokenRows, plan: Plan, capacity: int, layout: Layout) -> None:
+        self._rows, self._plan, self._capacity, self._layout = rows, plan, capacity, layout
+
+    def __len__(self) -> int:
+        return self._plan.batches
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        numbers = self._plan.batch(number)
+        return {
+            "pieces": list(build_pieces(self._rows, numbers, self._capacity, self._layout)),
+            "tokens": int(self._rows.lengths[numbers].sum()),
+            "targets": int(self._rows.targets[numbers].sum()),
+        }
+
+
+class FinetuneTrainer(Trainer):  # type: ignore[misc]
+    """Trains on planned batches.
+
+    To the Trainer the whole run is one epoch whose batches are in order, so that a resumed run finds its place by
+    counting; the real epochs are the plan's.
+    """
+
+    control: Any
+
+    def __init__(
+        self,
+        model: Any,
+        args: TrainingArguments,
+        batches: PlannedBatches,
+        plan: Plan,
+        validation: list[Piece],
+        keep_checkpoints: int,
+        log_path: Path,
+        stop: StopRequest,
+    ) -> None:
+        super().__init__(
+            model=model, args=args, train_dataset=batches, eval_dataset=validation, data_collator=_only_batch
+        )
+        self.remove_callback(PrinterCallback)
+        self._watcher = Watcher(log_path, stop)
+        self.add_callback(self._watcher)
+        self._plan, self._validation, self._keep, self._stop = plan, validation, keep_checkpoints, stop
+        self._clock = _Clock()
+        self.tokens = 0
+        """Tokens of rows trained on in this process, padding not counted."""
+        self._tokens_logged = 0
+        self._seconds_logged = 0.0
+        self._fresh_loss, self._fresh_steps = torch.zeros((), device=args.device), 0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training in this process, without validation and saving."""
+        return self._clock.seconds()
+
+    def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], int]:
+        """Batches of one optimizer step, and their label tokens by which the loss is divided."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, sum(batch["targets"] for batch in batches)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Add the gradients of one batch, piece by piece."""
+        self._clock.start()
+        model.train()
+        total = torch.zeros((), device=self.args.device)
+        for piece in self._prepare_inputs(inputs)["pieces"]:
+            with self.compute_loss_context_manager():
+                loss = summed_loss(model, piece) / num_items_in_batch
+            self.accelerator.backward(loss)
+            total += loss.detach()
+        if total.device.type == "cpu" and not math.isfinite(total.item()):
+            # on a GPU looking costs a wait at every step, so there log and checkpoint look
+            raise _diverged(self.state.global_step + 1)
+        self.tokens += inputs["tokens"]
+        self._fresh_loss += total
+        if self.accelerator.gradient_state.sync_gradients:
+            self._fresh_steps += 1
+            self._show_progress()
+        return total
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Mean loss per label token of all validation rows; empty if asked to stop before the end."""
+        self._clock.stop()
+        self.model.eval()
+        total, targets = torch.zeros((), device=self.args.device, dtype=torch.float64), 0
+        with torch.no_grad():
+            for piece in self._validation:
+                if self._stop.made:
+                    self.control.should_training_stop = self.control.should_save = True
+                    return {}
+                total += summed_loss(self.model, self._prepare_inputs(piece)).double()
+                targets += len(piece["targets"])
+        metrics = {"eval_loss": total.item() / targets}
+        self.log(metrics)
+        logger.info("Step %d: validation loss %.4f", self.state.global_step, metrics["eval_loss"])
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add a point to the curves."""
+        if "train_runtime" in logs:
+            return
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise _diverged(self.state.global_step)
+        step = self.state.global_step
+        point: dict[str, Any] = {"step": step, "epoch": round(self._plan.epoch_after(step), 4)}
+        point |= {"validation_loss" if name == "eval_loss" else name: value for name, value in logs.items()}
+        if "loss" in logs:
+            seconds = self.seconds - self._seconds_logged
+            point["tokens_per_second"] = round((self.tokens - self._tokens_logged) / max(seconds, 1e-9), 1)
+            self._tokens_logged, self._seconds_logged = self.tokens, self.seconds
+        point["peak_memory_bytes"] = peak_memory(self.args.device.type)
+        self.state.log_history.append(point)
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+    def _show_progress(self) -> None:
+        if not self._watcher.line_is_due():
+            return
+        step = self.state.global_step + 1
+        done = step - self._initial_global_step
+        left = self.seconds / done * (self.state.max_steps - step)
+        logger.info(
+            "Step %d/%d, epoch %.2f, loss %.4f, %.0f tokens/s, %s left",
+            step, self.state.max_steps, self._plan.epoch_after(step), self._fresh_loss.item() / self._fresh_steps,
+            self.tokens / self.seconds, _duration(left),
+        )  # fmt: skip
+        self._fresh_loss.zero_()
+        self._fresh_steps = 0
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save weights only: the Trainer's own adds its arguments as a pickle."""
+        # without the option peft asks the Hub about the base model's vocabulary
+        options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        self.model.save_pretrained(output_dir, **options)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, mark it as complete, and only then give up older ones."""
+        self._clock.stop()
+        if not math.isfinite(self._tr_loss.item()):
+            raise _diverged(self.state.global_step)
+        folder = Path(self.args.output_dir)
+        try:
+            super()._save_checkpoint(model, trial)
+            seal_checkpoint(folder / f"checkpoint-{self.state.global_step}")
+            keep_newest(folder, self._keep)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise StorageError(
+                f"cannot write the checkpoint of step {self.state.global_step} to {folder}: {reason}. "
+                "Free some space, or set CHECKPOINT_DIR to a larger disk, and run again to continue."
+            ) from error
+
+
+class _Clock:
+    """Counts seconds between start and stop."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._done, self._since = now, 0.0, None  # type: tuple[Callable[[], float], float, float | None]
+
+    def start(self) -> None:
+        if self._since is None:
+            self._since = self._now()
+
+    def stop(self) -> None:
+        self._done, self._since = self.seconds(), None
+
+    def seconds(self) -> float:
+        return self._done + (self._now() - self._since if self._since is not None else 0.0)
+
+
+def _only_batch(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    return batches[0]
+
+
+def _diverged(step: int) -> TrainingError:
+    return TrainingError(
+        f"the loss is no longer a number at step {step}. Lower training.learning_rate (a tenth is a good try) or "
+        "training.max_grad_norm, or raise training.warmup_steps."
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,157 @@
+"""The model that is trained, and the weights that come out of it."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import StorageError, TrainingError
+from components.core.recipe import LoraConfig, ModelConfig, TrainingConfig
+from components.core.registry.base_model import CONFIG_FILES, read_tokenizer
+from components.core.training.hardware import Hardware
+
+logger = logging.getLogger(__name__)
+
+_STALE = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "training_info.json")
+
+
+def load_base(folder: Path, training: TrainingConfig, hardware: Hardware) -> tuple[Any, Any]:
+    """Load the base model in the precision that it is trained in.
+
+    Full fine-tuning updates fp32 weights. Below an adapter the base stays in its own dtype where that is what is
+    computed in anyway; otherwise it is widened to fp32.
+
+    Returns:
+        The model on the CPU, and the dtype of the weights on disk.
+
+    Raises:
+        TrainingError: If transformers cannot load it as a causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", attn_implementation=hardware.attention, use_safetensors=True,
+            local_files_only=True, trust_remote_code=False,
+        )  # fmt: skip
+    except Exception as error:  # config, weights or attention: each fails in a way of its own
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(f"cannot load the base model from {folder}: {reason}. Check model.model_id.") from error
+    dtype = model.dtype
+    computed = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[hardware.precision]
+    if training.method == "full" or dtype != computed:
+        model = model.float()
+    return model, dtype
+
+
+def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -> Any:
+    """Freeze the model and put a fresh low-rank adapter on it.
+
+    Raises:
+        TrainingError: If the model has no such layers.
+    """
+    import peft
+
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+    )  # fmt: skip
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(f"lora.target_modules {lora.target_modules} do not fit the model: {reason}") from error
+    # what the adapter is loaded on later: the id where it has one, not where it was downloaded to
+    local = base.model_id == "starter" or Path(base.model_id).expanduser().is_dir()
+    config = adapted.peft_config["default"]
+    config.base_model_name_or_path = str(folder) if local else base.model_id
+    config.revision = None if local else folder.name
+    return adapted
+
+
+def check_finite(model: Any) -> None:
+    """Raise unless all trained weights are numbers.
+
+    Raises:
+        TrainingError: If the last steps broke them.
+    """
+    broken = [name for name, weights in model.named_parameters() if weights.requires_grad and not _finite(weights)]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} trained weights are no longer numbers ({broken[0]}). Lower training.learning_rate."
+        )
+
+
+def _finite(weights: Any) -> bool:
+    import torch
+
+    return bool(torch.isfinite(weights.detach().sum()))
+
+
+def remove_stale_files(output_dir: Path) -> None:
+    """Remove what an earlier run left, so that adapter and merged weights never lie side by side.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for pattern in _STALE:
+            for path in output_dir.glob(pattern):
+                path.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {output_dir}: {error.strerror or error}. Make it writable or choose another folder."
+        ) from error
+
+
+def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge: bool) -> None:
+    """Write weights, config, generation config and tokenizer.
+
+    Args:
+        model: The trained model; an adapter on it is merged into the weights or written alone.
+        base_dir: Folder of the base model, whose configs and tokenizer go along unchanged.
+        dtype: Of the weights on disk: that of the base model. Adapters stay in fp32.
+        output_dir: Existing folder.
+        merge: Whether an adapter is merged.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from transformers import GenerationConfig
+
+    try:
+        if hasattr(model, "peft_config") and not merge:
+            model.save_pretrained(output_dir, save_embedding_layers=False)
+            (output_dir / "README.md").unlink(missing_ok=True)  # an empty model card
+        else:
+            if hasattr(model, "peft_config"):
+                model = model.merge_and_unload()
+            model = model.to("cpu", dtype=dtype)
+            # checked when written, and the base model's own may hold what its checks refuse
+            model.generation_config = GenerationConfig.from_model_config(model.config)
+            model.save_pretrained(output_dir)
+        read_tokenizer(base_dir).save_pretrained(output_dir)
+        for name in CONFIG_FILES:
+            if (base_dir / name).is_file():
+                shutil.copyfile(base_dir / name, output_dir / name)
+    except (OSError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StorageError(
+            f"cannot write the model to {output_dir}: {reason}. Free some space and run again; training is kept."
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}. Free some space and run again.") from error

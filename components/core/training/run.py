@@ -1,0 +1,198 @@
+"""One training in this process: what it works on, and how its parts are put together."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.core.errors import TrainingError
+from components.core.recipe import LoraConfig, ModelConfig, TrainingConfig
+from components.core.registry.base_model import ResolvedModel
+from components.core.training.arguments import build_arguments
+from components.core.training.batches import Plan, build_pieces, plan_batches
+from components.core.training.checkpoints import find_checkpoint
+from components.core.training.hardware import (
+    Fit,
+    Hardware,
+    activation_bytes_per_token,
+    fit_into_memory,
+    free_memory,
+    peak_memory,
+)
+from components.core.training.model import add_adapter, check_finite, load_base, write_model
+from components.core.training.result import TrainingResult
+from components.core.training.rows import TokenRows
+
+if TYPE_CHECKING:
+    from components.core.training.loop import FinetuneTrainer
+
+logger = logging.getLogger(__name__)
+
+_ADAM_BYTES = 12
+"""Per trained weight: its gradient and two moments, in fp32."""
+
+
+class TrainingRun:
+    """What one fine-tuning works on."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        training: TrainingConfig,
+        lora: LoraConfig,
+        rows: TokenRows,
+        validation: TokenRows,
+        base: ResolvedModel,
+        hardware: Hardware,
+        output_dir: Path,
+    ) -> None:
+        self.model, self.training, self.lora, self.base, self.hardware = model, training, lora, base, hardware
+        self.rows, self.validation, self.output_dir = rows, validation, output_dir
+        self.plan: Plan = plan_batches(rows.lengths, training)
+        self.notes = list(hardware.notes)
+        if rows.left_out:
+            self.notes.append(f"{rows.left_out} rows without a token to learn were left out.")
+        if not len(validation):
+            self.notes.append("There are no validation rows, so no validation loss.")
+
+    def train(self, checkpoints: Path, began: float) -> TrainingResult:
+        """Train, or go on from a checkpoint, and write the weights."""
+        from components.core.training.watching import LOG_FILE, StopRequest
+
+        with ExitStack() as listening:
+            stop = listening.enter_context(StopRequest().listening())
+            trainer, dtype = self._build(checkpoints, self.output_dir / LOG_FILE, stop)
+            resumed = find_checkpoint(checkpoints)
+            if resumed:
+                logger.info("Going on from the checkpoint of step %d of %d", resumed[1], self.plan.steps)
+            if stop.made:
+                raise TrainingError("stopped by SIGTERM before the first step; run again to start.")
+            with _memory_errors():
+                trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
+            if stop.made:
+                raise TrainingError(
+                    f"stopped by SIGTERM after step {trainer.state.global_step}; run again to continue."
+                )
+        # from here on SIGTERM may end the process at once: all of the training is in the last checkpoint
+        history = trainer.state.log_history
+        check_finite(trainer.model)
+        trained = sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad)
+        total = sum(weights.numel() for weights in trainer.model.parameters())
+        peak = peak_memory(self.hardware.device)
+        write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
+        return TrainingResult(
+            steps=trainer.state.global_step,
+            train_loss=_mean_loss(history),
+            validation_loss=next((p["validation_loss"] for p in reversed(history) if "validation_loss" in p), None),
+            tokens_per_second=trainer.tokens / trainer.seconds if trainer.seconds else 0.0,
+            peak_memory_bytes=max(peak, peak_memory(self.hardware.device)),
+            seconds=time.monotonic() - began,
+            resumed_from_step=resumed[1] if resumed else None,
+            trainable_parameters=trained,
+            total_parameters=total,
+            device=self.hardware.device,
+            precision=self.hardware.precision,
+            notes=self.notes,
+        )
+
+    def _build(self, checkpoints: Path, log_path: Path, stop: Any) -> "tuple[FinetuneTrainer, Any]":
+        """The trainer with everything in place, and the dtype of the base weights."""
+        from transformers import set_seed
+
+        from components.core.training.loop import FinetuneTrainer, PlannedBatches, check_model
+
+        model, dtype = load_base(self.base.path, self.training, self.hardware)
+        check_model(model)
+        self._check_rows(model.config)
+        if self.training.method == "lora":
+            # the adapter's first weights are random
+            set_seed(self.training.seed)
+            model = add_adapter(model, self.lora, self.model, self.base.path)
+        fit = self._fit(model)
+        layout = self.hardware.layout
+        validation = range(len(self.validation))
+        by_length = sorted(validation, key=lambda row: int(self.validation.lengths[row]))
+        arguments = build_arguments(
+            self.training,
+            self.hardware,
+            checkpoints,
+            self.plan.steps,
+            fit.gradient_checkpointing,
+            bool(len(validation)),
+        )
+        trainer = FinetuneTrainer(
+            model,
+            arguments,
+            PlannedBatches(self.rows, self.plan, fit.piece_tokens, layout),
+            self.plan,
+            [
+                piece
+                for first in range(0, len(by_length), 512)
+                for piece in build_pieces(self.validation, by_length[first : first + 512], fit.piece_tokens, layout)
+            ],
+            self.training.save_total_limit,
+            log_path,
+            stop,
+        )
+        logger.info(
+            "Training %d steps over %d rows (%d tokens) in %s on %s",
+            self.plan.steps, len(self.rows), int(self.rows.lengths.sum()), self.hardware.precision, self.hardware.device,
+        )  # fmt: skip
+        return trainer, dtype
+
+    def _check_rows(self, config: Any) -> None:
+        """Raise if the rows are not for this model."""
+        text = config.get_text_config()
+        largest = max(self.rows.largest_id, self.validation.largest_id)
+        if largest >= text.vocab_size:
+            raise TrainingError(
+                f"the tokens hold id {largest}, but {self.model.model_id} knows ids below {text.vocab_size} only. "
+                "Tokenize with the tokenizer of this model."
+            )
+        longest, limit = max(self.rows.longest, self.validation.longest), getattr(text, "max_position_embeddings", None)
+        if limit and longest > limit:
+            raise TrainingError(
+                f"the longest row has {longest} tokens, {self.model.model_id} takes {limit}. Lower tokens.max_seq_length."
+            )
+
+    def _fit(self, model: Any) -> Fit:
+        trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+        taken = trained * _ADAM_BYTES
+        if self.hardware.device == "cuda":
+            taken += sum(weights.numel() * weights.element_size() for weights in model.parameters())
+        fit = fit_into_memory(
+            self.training.gradient_checkpointing,
+            self.hardware.device,
+            activation_bytes_per_token(model.config, self.hardware.precision, self.training.method == "lora"),
+            max(self.rows.longest, self.validation.longest),
+            free_memory(self.hardware.device) - taken,
+        )
+        if fit.gradient_checkpointing and self.training.gradient_checkpointing == "auto":
+            self.notes.append("Activations would not fit into memory, so they are computed twice (slower).")
+        return fit
+
+
+def _mean_loss(history: list[dict[str, Any]]) -> float:
+    """Mean of the losses of all steps; each point of the curve is the mean of the steps since the one before."""
+    total, before = 0.0, 0
+    for point in history:
+        if "loss" in point:
+            total += point["loss"] * (point["step"] - before)
+            before = point["step"]
+    return total / max(before, 1)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Say what helps when memory runs out; PyTorch raises a RuntimeError for it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+            raise
+        raise TrainingError(
+            "memory ran out while training. Lower tokens.max_seq_length or training.tokens_per_batch, set "
+            "training.gradient_checkpointing to `on`, or use a smaller model or a larger machine."
+        ) from error
