@@ -103,7 +103,8 @@ class Bench:
     def theirs(self, name: str, processes: int | None) -> Any:
         """SFTTrainer's dataset preparation without the trainer: its method on the attributes that it reads."""
         from datasets import disable_progress_bars, load_dataset
-        from trl import SFTConfig, SFTTrainer
+        from trl.trainer.sft_config import SFTConfig
+        from trl.trainer.sft_trainer import SFTTrainer
 
         disable_progress_bars()
         self.runs += 1

@@ -9,12 +9,13 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from components.starter.documents import PROSE, WeightedText
-from components.starter.exercises import write_list_exercise, write_reading_exercise
+from components.starter.exercises import write_copy_exercise, write_list_exercise, write_reading_exercise
 from components.starter.tokenizer import MAX_LENGTH
 
 POOL_SIZE = 768
+DRILLS = (write_copy_exercise, write_list_exercise)
 LONG_SHARE = 0.03
-LIST_SHARE_START, LIST_SHARE_END, LIST_FADE_TOKENS = 0.6, 0.06, 2_000_000
+LIST_SHARE_START, LIST_SHARE_END, LIST_FADE_TOKENS = 0.8, 0.1, 3_000_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def iterate_batches(
         rng = random.Random(f"{seed}:{tokens_seen}")
         share = list_share(tokens_seen)
         texts = [
-            write_list_exercise(rng) if rng.random() < share else write_reading_exercise(rng) for _ in range(POOL_SIZE)
+            (rng.choice(DRILLS) if rng.random() < share else write_reading_exercise)(rng) for _ in range(POOL_SIZE)
         ]
         rows = sorted(join_some(rng, tokenize(tokenizer, texts)), key=lambda row: len(row[0]))
         groups: list[list[Row]] = [[]]

@@ -18,7 +18,7 @@ from components.starter.documents import (
     write_document,
 )
 from components.starter.names import Split
-from components.starter.schema import KINDS, Attribute
+from components.starter.schema import KINDS, WORDS, Attribute
 
 HEADINGS = ("Notes:", "Text:", "Report:", "Story:")
 REVIEWS = ("Review:", "Summary:", "Recall:", "Check:")
@@ -104,33 +104,45 @@ def write_reading_exercise(rng: random.Random, split: Split = "pretrain") -> Wei
     return text
 
 
+def write_copy_exercise(rng: random.Random, split: Split = "pretrain") -> WeightedText:
+    """Write a row of unrelated values, then repeat stretches of it word for word."""
+    kinds = ("person", "town", "company", "mountain", "year", "number", *WORDS)
+    values = [draw_value(rng, rng.choice(kinds), split) for _ in range(rng.randint(5, 14))]
+    text = WeightedText([("Notes:", PROSE)])
+    for value in values:
+        text.add(f" {value}", UNKNOWABLE)
+    for _ in range(rng.randint(2, 3)):
+        text.add("\nReview:", PROSE)
+        start = rng.choice((0, rng.randrange(len(values) - 2)))
+        text.add(f" {values[start]}", UNKNOWABLE)
+        for value in values[start + 1 :]:
+            text.add(f" {value}", LOOKUP)
+    return text
+
+
 def write_list_exercise(rng: random.Random, split: Split = "pretrain") -> WeightedText:
     """Write a list of keys and values, and repeat it in another order."""
-    count = rng.randint(4, 8)
+    count = rng.randint(2, 6)
     kind = rng.choice(KINDS)
     value_kinds = [attribute.value for attribute in kind.attributes]
     shape = rng.random()
-    if shape < 0.2:
-        keys = [""] * count
-    elif shape < 0.6:
+    if shape < 0.6:
         keys = [draw_value(rng, rng.choice(("person", "town", "company")), split) for _ in range(count)]
     else:
         owners = [draw_value(rng, rng.choice(("person", "town", "company")), split) for _ in range(2)]
-        nouns = rng.sample([attribute.noun for attribute in kind.attributes], count // 2)
+        nouns = rng.sample([attribute.noun for attribute in kind.attributes], min(3, count // 2))
         keys = [f"{owner}, {noun}" for owner in owners for noun in nouns]
     pairs = [(key, draw_value(rng, rng.choice(value_kinds), split)) for key in keys]
     text = WeightedText()
     text.add("Notes:", PROSE)
     for key, value in pairs:
-        text.add(f" {key}: {value}." if key else f" {value}.", UNKNOWABLE)
+        text.add(f" {key}: {value}.", UNKNOWABLE)
     for _ in range(2):
         text.add("\nReview:", PROSE)
-        if keys[0]:
-            rng.shuffle(pairs)
+        rng.shuffle(pairs)
         for key, value in pairs:
-            if key:
-                text.add(f" {key}", TEMPLATE)
-                text.add(":", PROSE)
+            text.add(f" {key}", TEMPLATE)
+            text.add(":", PROSE)
             text.add(f" {value}", LOOKUP)
             text.add(".", PROSE)
     return text

@@ -205,6 +205,12 @@ def test_wrong_inputs_are_told_in_one_line(folders, dataset, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_output_folder_that_cannot_be_written_is_told_in_one_line(folders, dataset, tmp_path):
+    (tmp_path / "out").write_text("a file is in the way")
+    with pytest.raises(StorageError, match=r"cannot write the evaluation to .*out"):
+        run(folders, dataset, tmp_path)
+
+
 def test_broken_weights_are_told_in_one_line(folders, dataset, tmp_path):
     tuned = shutil.copytree(folders["tuned"], tmp_path / "tuned")
     (tuned / "model.safetensors").write_bytes(b"not weights")

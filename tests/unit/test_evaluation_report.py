@@ -143,7 +143,9 @@ def test_training_curves_and_facts_are_drawn_from_the_model_folder(tmp_path):
     points = [{"step": step, "loss": 3 - step / 50, "learning_rate": 1e-3} for step in range(0, 100, 10)]
     points.append({"step": 100, "validation_loss": 1.5})
     (tmp_path / "training_log.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points) + '{"step": 11')
-    (tmp_path / "training_info.json").write_text('{"trained_parameters": 12345, "nested": {"a": 1}, "resumed": false}')
+    (tmp_path / "training_info.json").write_text(
+        '{"trained_parameters": 12345, "base_model_id": "/home/me/models/mine", "nested": {"a": 1}, "resumed": false}'
+    )
     assert len(read_training_log(tmp_path)) == 11
     page = render(tmp_path, [row(number) for number in range(4)])
     assert "<h3>Loss</h3>" in page
@@ -151,6 +153,8 @@ def test_training_curves_and_facts_are_drawn_from_the_model_folder(tmp_path):
     assert "Tokens per second" not in page
     assert "12,345" in page
     assert "nested" not in page
+    assert "mine" in page
+    assert "/home/me" not in page
 
 
 def test_a_model_without_a_training_log_says_so(tmp_path):

@@ -64,7 +64,7 @@ def test_tokenizer_and_prompt_are_copied_byte_for_byte(run, folder):
 )
 def test_a_training_output_that_lacks_a_file_is_not_published(run, tmp_path, name):
     (run.model_dir / name).unlink()
-    with pytest.raises(StorageError, match=f"not a finished training output: it lacks {name}. Run the fine-tuning again"):
+    with pytest.raises(StorageError, match=f"not a finished training output: it lacks {name}. Run the fine-tuning"):
         write_model_folder(*run.inputs(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

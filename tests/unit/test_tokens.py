@@ -83,6 +83,12 @@ def test_the_info_counts_rows_tokens_and_learned_tokens(place, tmp_path):
     assert train["packing_efficiency"] == round(train["tokens"] / (train["packs"] * 256), 4)
     assert report.splits["test"]["rows"] == 5
     assert read_tokens_info(tmp_path / "out") == report
+    assert report.metrics()["train_label_tokens"] == train["label_tokens"]
+
+
+def test_the_info_names_the_dataset_by_its_own_fingerprint(place, tmp_path):
+    (place[0] / "dataset_info.json").write_text('{"fingerprint": "abc"}')
+    assert run(place, tmp_path / "out").dataset_fingerprint == "abc"
 
 
 def test_the_limit_is_lowered_to_what_the_model_can_take(place, tmp_path):

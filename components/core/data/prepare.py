@@ -118,11 +118,12 @@ class _Preparation:
             reader = SplitReader(split, self.task, self.data, self.ledger, folder / f"{split}.spool")
             stack.callback(reader.spool.release)
             self.readers[split] = reader
+            fatal_before = self.ledger.fatal
             reader.read(rows())
             bad = reader.rows_read - len(reader.spool)
             if bad:
                 self.dropped["bad row"] = self.dropped.get("bad row", 0) + bad
-            if not len(reader.spool) and not self.ledger.fatal:
+            if not len(reader.spool) and self.ledger.fatal == fatal_before:
                 self._complain_about_no_rows(split, reader.rows_read)
         unseen = set.intersection(*(reader.unseen for reader in self.readers.values()))
         for name in sorted(unseen) if any(reader.columns.rows for reader in self.readers.values()) else ():

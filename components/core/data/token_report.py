@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from components.core.data.report.style import STYLE
 from components.core.data.token_counts import SplitCounts
 from components.core.recipe import TokensConfig
 from components.core.tasks import Prompt
@@ -13,14 +14,14 @@ from components.core.tasks import Prompt
 _BARS = 32
 _WIDTH, _HEIGHT = 640, 160
 _PREVIEW_TOKENS = 400
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d5dae1;padding:.3rem .9rem;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}"
-    ".row{font:13px/1.7 ui-monospace,monospace;white-space:pre-wrap;background:#f5f7f9;padding:.8rem;"
-    "overflow-wrap:anywhere}"
-    ".row span{border-right:1px solid #d5dae1}.loss{background:#ffd58a}.note{color:#5b6675}"
-)
+_MORE_STYLE = """
+.row{font:13px/1.7 ui-monospace,monospace;white-space:pre-wrap;background:var(--card);padding:.8rem;
+  overflow-wrap:anywhere}
+.row span{border-right:1px solid var(--line)}
+.loss{background:#ffd58a;color:#1c2430}
+svg line.limit{stroke:var(--bad);stroke-dasharray:4}
+svg text.limit{fill:var(--bad)}
+"""
 
 
 def write_token_report(
@@ -39,7 +40,8 @@ def write_token_report(
     report = {"max_seq_length": maximum, "tokens": tokens.model_dump(), "splits": splits}
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     parts = [
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Tokens</title><style>{_STYLE}</style>",
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Tokens</title>",
+        f"<style>{STYLE}{_MORE_STYLE}</style>",
         f"<h1>Tokens</h1><p>Sequences of at most {maximum} tokens. {_in_words(tokens, prompt)}</p>",
         _table({split: split_counts.numbers(maximum) for split, split_counts in counts.items()}),
     ]
@@ -79,28 +81,30 @@ def _plot(histogram: Sequence[Mapping[str, int]], maximum: int) -> str:
         width = max(1.0, (bar["to"] - bar["from"] + 1) * scale - 1)
         place = f"x='{x:.1f}' y='{20 + _HEIGHT - height:.1f}' width='{width:.1f}' height='{height:.1f}'"
         title = f"{bar['from']} to {bar['to']} tokens: {bar['rows']} rows"
-        bars.append(f"<rect {place} fill='#4a7ab5'><title>{title}</title></rect>")
+        bars.append(f"<rect {place}><title>{title}</title></rect>")
     limit, base = maximum * scale, 20 + _HEIGHT
     return (
         f"<svg viewBox='0 0 {_WIDTH} {_HEIGHT + 50}' width='{_WIDTH}' role='img' aria-label='rows by length in tokens'>"
         + "".join(bars)
-        + f"<line x1='0' x2='{_WIDTH}' y1='{base}' y2='{base}' stroke='#5b6675'/>"
-        + f"<line x1='{limit:.1f}' x2='{limit:.1f}' y1='14' y2='{base}' stroke='#c0392b' stroke-dasharray='4'/>"
-        + f"<text x='{limit - 4:.1f}' y='11' font-size='11' text-anchor='end' fill='#c0392b'>limit {maximum}</text>"
-        + f"<text x='0' y='{base + 15}' font-size='11'>1</text>"
-        + f"<text x='{limit / 2:.1f}' y='{base + 15}' font-size='11' text-anchor='middle'>tokens</text>"
-        + f"<text x='0' y='11' font-size='11'>{highest} rows</text></svg>"
+        + f"<line x1='0' x2='{_WIDTH}' y1='{base}' y2='{base}'/>"
+        + f"<line x1='{limit:.1f}' x2='{limit:.1f}' y1='14' y2='{base}' class='limit'/>"
+        + f"<text x='{limit - 4:.1f}' y='11' text-anchor='end' class='limit'>limit {maximum}</text>"
+        + f"<text x='0' y='{base + 15}'>1</text>"
+        + f"<text x='{limit / 2:.1f}' y='{base + 15}' text-anchor='middle'>tokens</text>"
+        + f"<text x='0' y='11'>{highest} rows</text></svg>"
     )
 
 
 def _table(splits: Mapping[str, Mapping[str, float]]) -> str:
     names = list(dict.fromkeys(name for numbers in splits.values() for name in numbers))
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in names)
+    head = "".join(f"<th class='n'>{name.replace('_', ' ')}</th>" for name in names)
     rows = (
-        f"<tr><td>{split}</td>" + "".join(f"<td>{_number(numbers.get(name))}</td>" for name in names) + "</tr>"
+        f"<tr><td>{split}</td>"
+        + "".join(f"<td class='n'>{_number(numbers.get(name))}</td>" for name in names)
+        + "</tr>"
         for split, numbers in splits.items()
     )
-    return f"<table><tr><th>split</th>{head}</tr>{''.join(rows)}</table>"
+    return f"<div class='scroll'><table><tr><th>split</th>{head}</tr>{''.join(rows)}</table></div>"
 
 
 def _number(value: float | None) -> str:
@@ -109,7 +113,7 @@ def _number(value: float | None) -> str:
 
 def _row_list(title: str, count: int, rows: Sequence[str]) -> str:
     if not count:
-        return f"<p class='note'>{title}: none.</p>"
+        return f"<p class='soft'>{title}: none.</p>"
     more = f" and {count - len(rows)} more" if count > len(rows) else ""
     return f"<p>{title}: {count} rows ({escape(', '.join(rows))}{more}).</p>"
 
@@ -123,4 +127,4 @@ def _preview(row: int, ids: Sequence[int], labels: Sequence[int], tokenizer: Any
     if len(cells) > _PREVIEW_TOKENS:
         half = _PREVIEW_TOKENS // 2
         cells = [*cells[:half], f" … {len(cells) - 2 * half} tokens … ", *cells[-half:]]
-    return f"<p class='note'>train.jsonl:{row}, {len(ids)} tokens</p><div class='row'>{''.join(cells)}</div>"
+    return f"<p class='soft'>train.jsonl:{row}, {len(ids)} tokens</p><div class='row'>{''.join(cells)}</div>"

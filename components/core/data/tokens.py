@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from components.core.data.contract.reading import Progress
 from components.core.data.token_counts import SplitCounts
 from components.core.data.token_file import TokenFile
 from components.core.data.token_report import write_token_report
@@ -40,7 +41,8 @@ class TokensReport:
 
     fingerprint: str
     """Content hash of everything that decides the token ids."""
-    dataset_sha256: str
+    dataset_fingerprint: str
+    """What the dataset's own `dataset_info.json` says; the hash of its rows where it has none."""
     model_id: str
     revision: str
     tokenizer_sha256: str
@@ -56,6 +58,11 @@ class TokensReport:
     """By split: rows, kept, dropped, cut, packs, tokens, label_tokens, packing_efficiency; test: rows, prompts_cut."""
     files: dict[str, int]
     """Bytes of each file, by which a cached folder is known to be whole."""
+
+    def metrics(self) -> dict[str, float]:
+        """The numbers by flat names (`train_tokens`), for a metrics view."""
+        flat = {f"{split}_{name}": value for split, numbers in self.splits.items() for name, value in numbers.items()}
+        return {"max_seq_length": self.max_seq_length} | flat
 
 
 def tokenize_dataset(
@@ -74,7 +81,7 @@ def tokenize_dataset(
     dataset_sha256 = _hash_files([_split_path(dataset_dir, split) for split in SPLITS])
     tokenizer_sha256 = _hash_files([*tokenizer_files(source.path)])
     inputs = [_FORMAT, dataset_sha256, model.model_id, source.revision, tokenizer_sha256, source.max_positions]
-    inputs += [task.model_dump(), tokens.model_dump()]
+    inputs += [_dataset_fingerprint(dataset_dir), task.model_dump(), tokens.model_dump()]
     fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     cached = settings.cache / "tokens" / fingerprint
     report = _read_whole(cached)
@@ -95,11 +102,20 @@ def tokenize_dataset(
         write_token_report(folder, counts, maximum, tokens, run.prompt, tokenizer)
         pad_token_id, pad_token_from = choose_pad_token(tokenizer)
         report = TokensReport(
-            fingerprint, dataset_sha256, model.model_id, source.revision, tokenizer_sha256, len(tokenizer), maximum,
-            pad_token_id, pad_token_from, list(layout(tokenizer, run.prompt.chat_template).stop_ids), tokens.packing,
-            {split: split_counts.numbers(maximum) for split, split_counts in counts.items()},
-            {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
-        )  # fmt: skip
+            fingerprint=fingerprint,
+            dataset_fingerprint=_dataset_fingerprint(dataset_dir) or dataset_sha256,
+            model_id=model.model_id,
+            revision=source.revision,
+            tokenizer_sha256=tokenizer_sha256,
+            vocab_size=len(tokenizer),
+            max_seq_length=maximum,
+            pad_token_id=pad_token_id,
+            pad_token_from=pad_token_from,
+            stop_token_ids=list(layout(tokenizer, run.prompt.chat_template).stop_ids),
+            packing=tokens.packing,
+            splits={split: split_counts.numbers(maximum) for split, split_counts in counts.items()},
+            files={path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        )
         # written last, so its presence means the folder is complete
         (folder / INFO_FILE).write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
     _keep(output_dir, cached)
@@ -138,8 +154,10 @@ class _Run:
         source = _split_path(dataset_dir, split)
         counts = SplitCounts(source.name)
         window = self.tokens.on_too_long == "window"
+        progress = Progress(f"Tokenizing {split}")
         with TokenFile(path, self.maximum, self.tokens.packing) as file:
             for first_row, rows in _batches(source, self.task):
+                progress.tick(first_row - 1)
                 encoded = self.task.encode(rows, self.tokenizer, self.prompt, self.maximum, window)
                 examples = zip(encoded.input_ids, encoded.labels, encoded.cut, strict=True)
                 for number, (input_ids, labels, cut) in enumerate(examples, start=first_row):
@@ -193,6 +211,14 @@ def _read_row(path: Path, number: int, line: str, task: Task) -> Row:
         reason = findings[0].message if findings else "not a JSON object"
         raise DataError(f"{path}:{number}: {reason}. Fetch the dataset again.")
     return row
+
+
+def _dataset_fingerprint(dataset_dir: Path) -> str:
+    try:
+        info = json.loads((dataset_dir / "dataset_info.json").read_text(encoding="utf-8"))
+        return str(info.get("fingerprint", ""))
+    except (OSError, ValueError, AttributeError):  # a folder that somebody else prepared
+        return ""
 
 
 def _hash_files(paths: list[Path]) -> str:

@@ -131,6 +131,7 @@ def load(candidate: Candidate) -> tuple[Any, Any]:
             candidate.folders[0],
             dtype="auto" if device == "cuda" else torch.float32,
             use_safetensors=True,
+            trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
         )

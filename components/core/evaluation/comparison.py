@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.core.errors import StorageError
 from components.core.evaluation.bootstrap import MIN_GROUPS, count_changed, estimate_means, group_numbers
 from components.core.evaluation.candidates import (
     Candidate,
@@ -58,7 +59,7 @@ def evaluate(
     Raises:
         ConfigError: If the answer length leaves no room for a prompt.
         DataError: If the test rows are missing or none are left.
-        StorageError: If a model cannot be read.
+        StorageError: If a model cannot be read, or the results cannot be written.
     """
     started = time.monotonic()
     rows = read_test_rows(dataset_dir, evaluation.max_rows, evaluation.seed)
@@ -96,11 +97,17 @@ def evaluate(
         test_fingerprint=fingerprint_rows(rows),
         seconds=time.monotonic() - started,
     )
-    output_dir.mkdir(parents=True, exist_ok=True)
-    _write_predictions(output_dir / PREDICTIONS_FILE, rows, answers)
-    (output_dir / SUMMARY_FILE).write_text(summarize_markdown(result), encoding="utf-8")
-    write_report(result, rows, answers, model_dir, output_dir, evaluation.examples)
-    (output_dir / EVALUATION_FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        _write_predictions(output_dir / PREDICTIONS_FILE, rows, answers)
+        (output_dir / SUMMARY_FILE).write_text(summarize_markdown(result), encoding="utf-8")
+        write_report(result, rows, answers, model_dir, output_dir, evaluation.examples)
+        # written last, so its presence means that the others are complete
+        (output_dir / EVALUATION_FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the evaluation to {output_dir}: {error}. Free space or choose another."
+        ) from error
     return result
 
 

@@ -21,6 +21,7 @@ from components.core.evaluation.results import (
     points,
     signed_points,
 )
+from components.core.registry.names import without_paths
 from components.core.tasks import Row
 
 logger = logging.getLogger(__name__)
@@ -194,10 +195,10 @@ def _curve(log: Sequence[Mapping[str, Any]], key: str) -> Curve:
 
 
 def _training_facts(model_dir: Path) -> list[tuple[str, str]]:
-    """Single values of training_info.json, in its order."""
+    """Single values of training_info.json, in its order; a path of the machine is cut to its last part."""
     path = model_dir / TRAINING_INFO
     try:
-        facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        facts = without_paths(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
         return [(key.replace("_", " "), _plain(value)) for key, value in facts.items() if _is_plain(value)]
     except (OSError, ValueError, AttributeError) as error:
         logger.warning("%s is not readable (%s); the report goes without it", path, error)

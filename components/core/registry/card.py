@@ -173,8 +173,8 @@ def _recipe(facts: RunFacts) -> str:
     run = facts.training
     head = [
         f"{run.steps} optimizer steps in {run.seconds:.0f} s on {run.device} in {run.precision}, "
-        f"{run.trainable_parameters:,} of {run.total_parameters:,} weights trained. The recipe as it was used (all of it "
-        "is in `model_info.json`):",
+        f"{run.trainable_parameters:,} of {run.total_parameters:,} weights trained. The recipe as it was used (all of "
+        "it is in `model_info.json`):",
         "",
         "| Key | Value |",
         "|---|---|",
@@ -210,7 +210,7 @@ def _license(license_id: str, facts: RunFacts) -> str:
 def _origin(facts: RunFacts) -> str:
     hub_base = is_hub_id(facts.base_model_id)
     pairs: Sequence[tuple[str, str]] = [
-        ("Base model", f"{facts.base_model_id} {facts.training.base_model_revision}" if hub_base else facts.base_model_id),
+        ("Base model", f"{facts.base_model_id} {facts.training.base_model_revision if hub_base else ''}".strip()),
         ("Dataset", f"{facts.dataset_id} {facts.dataset.revision}".strip()),
         ("Dataset fingerprint", facts.dataset.fingerprint),
         ("Run", facts.training.run_id),

@@ -153,6 +153,7 @@ def download_model(uri: str, settings: Settings) -> Path:
 
     Args:
         uri: `hf://user/repo@sha`.
+        settings: Address of the Hub and token.
 
     Raises:
         RegistryError: If the address is not of that form, or the Hub does not give the files.

@@ -66,6 +66,7 @@ def _is_transient(error: BaseException) -> bool:
 
 
 def cause(error: BaseException) -> str:
+    """An error in two words: its status, or the name of its class."""
     status = _status(error)
     return f"HTTP {status}" if status is not None else type(error).__name__
 

@@ -72,29 +72,36 @@ def clear_errors(settings: Settings, action: str) -> Iterator[None]:
 
 
 def _explain(error: Exception, settings: Settings) -> str:
-    where = public_name(settings.tracking_uri)
     text = " ".join(str(error).split())
+    file = sqlite_file(settings)
+    where = settings.tracking_uri if file is not None else public_name(settings.tracking_uri)
     if "out-of-date database schema" in text:
         return f"{where} was written by another version of MLflow. Run `mlflow db upgrade {where}`."
-    if sqlite_file(settings) is not None:
-        return f"{where} cannot be used ({text[:200]}). Check that its folder is writable, has space and is not locked."
-    status = _http_status(error, text)
+    if file is not None:
+        reason = text.split("[SQL:")[0].strip()[:200]
+        return f"{file} cannot be used ({reason}). Check that it is writable, not locked, and MLflow's own file."
+    status = _status_in(text)
+    if status is None and "failed with exception" in text:
+        return f"{where} cannot be reached. Start the server or correct MLFLOW_TRACKING_URI."
+    if status is None:
+        code = getattr(error, "get_http_status_code", None)
+        # an answer that is not JSON, a sign-in page for instance, is an error without a status
+        if code is None or "Response body" in text or "JSON" in type(error).__name__:
+            return f"{where} does not answer like an MLflow server. Correct MLFLOW_TRACKING_URI."
+        status = int(code())
     if status in (401, 403):
         return (
             f"{where} refused us ({status}). Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
             "or MLFLOW_TRACKING_TOKEN, to an account that may write."
         )
-    if status is None or status == 500 and "failed with exception" in text:
-        return f"{where} cannot be reached. Start the server or correct MLFLOW_TRACKING_URI."
     if status >= 500:
         return f"{where} has a problem ({status}). Look at the server's log, then run this step again."
     return f"{where} refused ({status}: {text[:200]})."
 
 
-def _http_status(error: Exception, text: str) -> int | None:
-    """The HTTP status behind an error; mlflow keeps it in its text for answers that are not JSON."""
-    for status in (401, 403, 500, 502, 503, 504):
+def _status_in(text: str) -> int | None:
+    """The HTTP status of an answer without MLflow's own JSON; it stands in the message only."""
+    for status in (401, 403, 429, 500, 502, 503, 504):
         if f"error code {status}" in text or f"{status} error responses" in text:
             return status
-    code = getattr(error, "get_http_status_code", None)
-    return int(code()) if code is not None else None
+    return None

@@ -120,7 +120,7 @@ def _record(
     settings: Settings,
 ) -> str:
     tags = _tags(facts, published) | {KEY_TAG: key}
-    run = client.create_run(experiment_id(client, facts.name, settings), tags=tags, run_name=facts.training.run_id[:40] or None)
+    run = client.create_run(experiment_id(client, facts.name, settings), tags=tags, run_name=facts.training.run_id)
     run_id = str(run.info.run_id)
     try:
         write_record(client, run_id, facts, card, model_dir, evaluation_dir, dataset_dir)

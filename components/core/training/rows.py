@@ -80,8 +80,11 @@ def read_rows(path: Path) -> TokenRows:
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         message = " ".join(str(error).split())
         raise StorageError(f"{path} is missing or not a file of tokens ({message}). Tokenize again.") from error
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] or [np.zeros(0, np.int64)] * 4
-    return TokenRows(chunks, *columns, left_out=left_out)
+    empty = np.zeros(0, np.int64)
+    chunk, start, length, target = (
+        [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [empty] * 4
+    )
+    return TokenRows(chunks, chunk, start, length, target, left_out)
 
 
 def _flat(column: Any) -> Any:

@@ -59,10 +59,13 @@ class TrainingRun:
 
     def train(self, checkpoints: Path, began: float) -> TrainingResult:
         """Train, or go on from a checkpoint, and write the weights."""
+        from transformers.utils.logging import disable_progress_bar
+
         from components.core.training.watching import LOG_FILE, StopRequest
 
-        with ExitStack() as listening:
-            stop = listening.enter_context(StopRequest().listening())
+        # its progress bars are made for a terminal, not for the log of a pod
+        disable_progress_bar()
+        with StopRequest().listening() as stop:
             trainer, dtype = self._build(checkpoints, self.output_dir / LOG_FILE, stop)
             resumed = find_checkpoint(checkpoints)
             if resumed:
@@ -72,9 +75,8 @@ class TrainingRun:
             with _memory_errors():
                 trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
             if stop.made:
-                raise TrainingError(
-                    f"stopped by SIGTERM after step {trainer.state.global_step}; run again to continue."
-                )
+                step = trainer.state.global_step
+                raise TrainingError(f"stopped by SIGTERM after step {step}; run again to continue.")
         # from here on SIGTERM may end the process at once: all of the training is in the last checkpoint
         history = trainer.state.log_history
         check_finite(trainer.model)
@@ -138,7 +140,8 @@ class TrainingRun:
         )
         logger.info(
             "Training %d steps over %d rows (%d tokens) in %s on %s",
-            self.plan.steps, len(self.rows), int(self.rows.lengths.sum()), self.hardware.precision, self.hardware.device,
+            self.plan.steps, len(self.rows), int(self.rows.lengths.sum()), self.hardware.precision,
+            self.hardware.device,
         )  # fmt: skip
         return trainer, dtype
 
@@ -154,7 +157,8 @@ class TrainingRun:
         longest, limit = max(self.rows.longest, self.validation.longest), getattr(text, "max_position_embeddings", None)
         if limit and longest > limit:
             raise TrainingError(
-                f"the longest row has {longest} tokens, {self.model.model_id} takes {limit}. Lower tokens.max_seq_length."
+                f"the longest row has {longest} tokens, {self.model.model_id} takes {limit}. "
+                "Lower tokens.max_seq_length."
             )
 
     def _fit(self, model: Any) -> Fit:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 EXAMPLES_PER_KIND = 20
+EXAMPLES_ALIKE = 5
 MESSAGE_CHARACTERS = 400
 
 
@@ -79,7 +80,11 @@ class Ledger:
         entry.count += 1
         blocking = severity == "error" and (fatal or not self._forgive_rows)
         if len(entry.examples) < EXAMPLES_PER_KIND:
-            entry.examples.append(Example(file, row, message[:MESSAGE_CHARACTERS]))
+            example = Example(file, row, message[:MESSAGE_CHARACTERS])
+            # a mistake that every row repeats must not hide the next one
+            alike = sum(other.file == example.file and other.message == example.message for other in entry.examples)
+            if alike < EXAMPLES_ALIKE:
+                entry.examples.append(example)
         entry.blocking += blocking
         self.blocking += blocking
         self.fatal += severity == "error" and fatal

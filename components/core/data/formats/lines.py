@@ -119,7 +119,7 @@ def open_bytes(path: Path, limits: Limits) -> Iterator[Stream]:
             raise BrokenFile("wrong_format", "the name ends in .gz but the content is not gzip; rename it or pack it")
         if has_magic and not named_gzip:
             raise BrokenFile("wrong_format", "the content is gzip; add .gz to the file's name")
-        source = gzip.open(packed) if named_gzip else packed
+        source = gzip.GzipFile(fileobj=packed) if named_gzip else packed
         size = path.stat().st_size if named_gzip else None
         stream = io.BufferedReader(CappedReader(source, limits, size), _BUFFER_BYTES)
         head = stream.peek(512)[:512]

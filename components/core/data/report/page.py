@@ -36,7 +36,7 @@ def _header(report: DatasetReport) -> str:
 
 def _tiles(report: DatasetReport) -> str:
     numbers = {f"{split} rows": count for split, count in report.rows.items()}
-    numbers |= {"rows read": sum(report.rows_read.values()), "dropped": sum(report.dropped.values())}
+    numbers |= {"rows read": sum(report.rows_read.values()), "bad or left out": sum(report.dropped.values())}
     numbers |= {"errors": report.errors, "warnings": report.warnings}
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{number:,}</b>{escape(name)}</div>' for name, number in numbers.items()
@@ -46,7 +46,7 @@ def _tiles(report: DatasetReport) -> str:
 def _splits(report: DatasetReport) -> str:
     rows = [
         [split, f"{report.rows_read.get(split, 0):,}", f"{report.rows.get(split, 0):,}", note]
-        for split, note in report.splits.items()
+        for split, note in (report.splits or dict.fromkeys(report.rows_read, "read; the run stopped")).items()
     ]
     dropped = [[reason, f"{count:,}"] for reason, count in report.dropped.items() if count]
     text = "<h2>Splits</h2>" + _table(["split", "rows read", "rows kept", "how it was made"], rows, numeric={1, 2})

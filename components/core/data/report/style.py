@@ -18,7 +18,7 @@ h3{font-size:1rem;margin-bottom:.3rem}
 .tile b{display:block;font-size:1.5rem}
 table{border-collapse:collapse;width:100%;margin:.6rem 0}
 th,td{text-align:left;
-  padding:.3rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+  padding:.3rem .7rem;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .error{color:var(--bad);font-weight:600}
 .warning{color:var(--warn);font-weight:600}
