@@ -56,6 +56,6 @@ def evaluate_model(
         print(print_summary(result))
         shutil.copyfile(folder / "report.html", report.path)
         shutil.copyfile(folder / "report.md", summary.path)
-        for name, value in result.metrics().items():
+        for name, value in result.flat_metrics().items():
             metrics.log_metric(name, value)
         return (result.verdict.status,)

@@ -16,7 +16,7 @@ SPLITS = ("train", "validation", "test")
 
 def row(number: int, context: str | None = None, **changes):
     rng = random.Random(number)
-    words = [f"w{rng.randrange(10_000)}" for _ in range(20)]
+    words = [f"w{rng.randrange(10_000)}" for _ in range(60)]
     text = context or " ".join(words)
     answer = text.split()[0]
     values = {

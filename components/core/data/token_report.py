@@ -120,9 +120,12 @@ def _row_list(title: str, count: int, rows: Sequence[str]) -> str:
 
 def _preview(row: int, ids: Sequence[int], labels: Sequence[int], tokenizer: Any) -> str:
     """One example, token by token; a long one without its middle, so that the learned end stays visible."""
+    # decoded behind another token: alone, some tokenizers would drop a leading space
+    lead = tokenizer.decode([ids[0]])
+    texts = [lead, *(tokenizer.decode([ids[0], token_id]).removeprefix(lead) for token_id in ids[1:])]
     cells = [
-        f"<span{'' if label == -100 else ' class=loss'}>{escape(tokenizer.decode([token_id]))}</span>"
-        for token_id, label in zip(ids, labels, strict=True)
+        f"<span{'' if label == -100 else ' class=loss'}>{escape(text)}</span>"
+        for text, label in zip(texts, labels, strict=True)
     ]
     if len(cells) > _PREVIEW_TOKENS:
         half = _PREVIEW_TOKENS // 2

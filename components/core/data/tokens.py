@@ -3,17 +3,14 @@
 import hashlib
 import json
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from components.core.data.contract.reading import Progress
+from components.core.data.new_folder import link_files, new_folder
 from components.core.data.token_counts import SplitCounts
 from components.core.data.token_file import TokenFile
 from components.core.data.token_report import write_token_report
@@ -86,11 +83,11 @@ def tokenize_dataset(
     cached = settings.cache / "tokens" / fingerprint
     report = _read_whole(cached)
     if report is not None:
-        with _new_folder(output_dir) as folder:
-            _link_files(cached, folder)
+        with new_folder(output_dir) as folder:
+            link_files(cached, folder)
         logger.info("Token ids come from the cache (%s)", fingerprint[:12])
         return report
-    with _new_folder(output_dir) as folder:
+    with new_folder(output_dir) as folder:
         tokenizer = read_tokenizer(source.path)
         maximum = min(tokens.max_seq_length, source.max_positions or 10**9, int(min(tokenizer.model_max_length, 1e9)))
         if maximum < tokens.max_seq_length:
@@ -231,44 +228,11 @@ def _hash_files(paths: list[Path]) -> str:
     return digest.hexdigest()
 
 
-@contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and is gone when it does not."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise StorageError(f"cannot write into {target.parent}: {error}.") from error
-    try:
-        yield folder
-        folder.chmod(0o755)
-        if target.is_dir() and any(target.iterdir()):
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            target.rename(old)
-            folder.rename(target)
-            shutil.rmtree(old)
-        else:
-            folder.rename(target)
-    except OSError as error:
-        raise StorageError(f"cannot write {target}: {error}.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _link_files(source: Path, target: Path) -> None:
-    """Put the files of one folder into another, as hard links where the file system allows."""
-    for path in source.iterdir():
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copy2(path, target / path.name)
-
-
 def _keep(output_dir: Path, cached: Path) -> None:
     """Put finished files into the cache; one that cannot be written only costs time later."""
     try:
-        with _new_folder(cached) as folder:
-            _link_files(output_dir, folder)
+        with new_folder(cached) as folder:
+            link_files(output_dir, folder)
     except StorageError as error:
         logger.warning("Token ids are not cached: %s", error)
 
