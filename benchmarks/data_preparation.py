@@ -77,8 +77,11 @@ class Bench:
         task, prompt = get_task(self.task), build_prompt(self.task, self.tokenizer)
         parsed = (task.parse_row(raw)[0] for raw in distinct_rows(source_rows(), count))
         rows = [row for row in parsed if row is not None]
-        encoded = task.encode(rows, self.tokenizer, prompt, MAX_LENGTH, window=False)
-        self.rows = [row for row, ids in zip(rows, encoded.input_ids, strict=True) if ids]
+        self.rows: list[dict[str, Any]] = []
+        for start in range(0, len(rows), 1000):
+            batch = rows[start : start + 1000]
+            encoded = task.encode(batch, self.tokenizer, prompt, MAX_LENGTH, window=False)
+            self.rows += [row for row, ids in zip(batch, encoded.input_ids, strict=True) if ids]
         pairs = [
             {"prompt": prompt.render(row["context"], row["question"]), "completion": " " + row["answers"]["text"][0]}
             for row in self.rows

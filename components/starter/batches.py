@@ -14,6 +14,8 @@ from components.starter.tokenizer import MAX_LENGTH
 
 POOL_SIZE = 768
 DRILLS = (write_copy_exercise, write_list_exercise)
+LENGTH_STEP = 32
+"""Few different shapes: the matrix library compiles a kernel for each."""
 LONG_SHARE = 0.03
 LIST_SHARE_START, LIST_SHARE_END, LIST_FADE_TOKENS = 0.8, 0.1, 3_000_000
 
@@ -45,8 +47,8 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: list[WeightedText]) -> l
 
 
 def stack(rows: list[Row], pad_id: int) -> Batch:
-    """Pad rows on the right to a common length."""
-    length = max(len(ids) for ids, _ in rows)
+    """Pad rows on the right to a common length, a multiple of LENGTH_STEP."""
+    length = -(-max(len(ids) for ids, _ in rows) // LENGTH_STEP) * LENGTH_STEP
     input_ids = torch.full((len(rows), length), pad_id)
     weights = torch.zeros(len(rows), length)
     for index, (ids, row_weights) in enumerate(rows):
@@ -85,18 +87,20 @@ def iterate_batches(
         seed: Together with `tokens_seen` at the start of each pool, decides every text.
         tokens_seen: Tokens already trained on, for a run that continues an earlier one.
     """
+    waiting: dict[int, list[Row]] = {}
     while True:
         rng = random.Random(f"{seed}:{tokens_seen}")
         share = list_share(tokens_seen)
         texts = [
             (rng.choice(DRILLS) if rng.random() < share else write_reading_exercise)(rng) for _ in range(POOL_SIZE)
         ]
-        rows = sorted(join_some(rng, tokenize(tokenizer, texts)), key=lambda row: len(row[0]))
-        groups: list[list[Row]] = [[]]
-        for row in rows:
-            if groups[-1] and (len(groups[-1]) + 1) * len(row[0]) > batch_tokens:
-                groups.append([])
-            groups[-1].append(row)
+        groups: list[list[Row]] = []
+        for row in join_some(rng, tokenize(tokenizer, texts)):
+            length = -(-len(row[0]) // LENGTH_STEP) * LENGTH_STEP
+            group = waiting.setdefault(length, [])
+            group.append(row)
+            if (len(group) + 1) * length > batch_tokens:
+                groups.append(waiting.pop(length))
         rng.shuffle(groups)
         for group in groups:
             batch = stack(group, int(tokenizer.pad_token_id))

@@ -78,13 +78,18 @@ def schedule(tokens: int, total_tokens: int, config: PretrainingConfig) -> float
 
 def compute_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
     """Return the weighted mean cross-entropy, computed only where a weight is not zero."""
-    weights = batch.weights[:, 1:].reshape(-1)
+    weights = batch.weights.roll(-1, dims=1)
+    weights[:, -1] = 0.0
+    targets, weights = batch.input_ids.roll(-1, dims=1).reshape(-1), weights.reshape(-1)
     chosen = weights.nonzero().squeeze(1)
+    # Filled up with position 0, which is used once: few different shapes, so few kernels to compile.
+    chosen = functional.pad(chosen, (0, -len(chosen) % 256))
+    used = torch.arange(len(chosen)) < int((weights > 0).sum())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = model.model(input_ids=batch.input_ids[:, :-1], use_cache=False).last_hidden_state
+        hidden = model.model(input_ids=batch.input_ids, use_cache=False).last_hidden_state
         logits = model.lm_head(hidden.reshape(-1, hidden.shape[-1])[chosen])
-    losses = functional.cross_entropy(logits.float(), batch.input_ids[:, 1:].reshape(-1)[chosen], reduction="none")
-    return (losses * weights[chosen]).sum() / weights.sum()
+    losses = functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
+    return (losses * weights[chosen] * used).sum() / weights.sum()
 
 
 def write_model_folder(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -20,7 +20,9 @@ def rows(start: int, count: int) -> bytes:
         words = [f"w{number}x{position}" for position in range(12)]
         answers = {"text": [words[3]], "answer_start": [sum(len(word) + 1 for word in words[:3])]}
         question = f"What is number {number}?"
-        lines.append(json.dumps({"id": f"r{number}", "context": " ".join(words), "question": question, "answers": answers}))
+        lines.append(
+            json.dumps({"id": f"r{number}", "context": " ".join(words), "question": question, "answers": answers})
+        )
     return "\n".join(lines).encode() + b"\n"
 
 
@@ -42,6 +44,7 @@ def hub(monkeypatch, tmp_path):
         monkeypatch.setattr(datasets.config, "STREAMING_READ_MAX_RETRIES", 2)
         for kind in ("READ", "OPEN", "READ_SERVER_UNAVAILABLE"):
             monkeypatch.setattr(datasets.config, f"STREAMING_{kind}_RETRY_INTERVAL", 0.01)
+        monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
         yield server
 
 
@@ -81,7 +84,10 @@ def test_a_parquet_dataset_with_other_columns_and_splits_is_cut(hub, tmp_path):
 
 
 def test_bad_rows_on_the_hub_are_named_by_split_and_number(hub, tmp_path):
-    broken = rows(0, 20) + b'{"id": "bad", "context": " ", "question": "Why?", "answers": {"text": [], "answer_start": []}}\n'
+    broken = (
+        rows(0, 20)
+        + b'{"id": "bad", "context": " ", "question": "Why?", "answers": {"text": [], "answer_start": []}}\n'
+    )
     hub.add_repo("dataset", "acme/questions", FILES | {"train.jsonl": broken})
     with pytest.raises(DataError, match="acme/questions/train:21: context: is empty"):
         prepare(hub, tmp_path)

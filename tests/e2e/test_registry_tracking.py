@@ -54,10 +54,10 @@ def server(tmp_path_factory, migrated):
     command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
     command += ["--artifacts-destination", str(folder / "store")]
     with (folder / "log").open("w") as log:
-        env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+        env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=env, start_new_session=True)
     try:
-        for _ in range(600):
+        for _ in range(1500):
             if process.poll() is not None:
                 pytest.fail((folder / "log").read_text())
             try:
@@ -205,7 +205,6 @@ def test_a_champion_that_lost_a_file_is_not_compared_with(run, tmp_path):
 
 
 def test_a_fresh_file_is_made_without_a_flood_of_log_lines(tmp_path):
-    write_run(tmp_path)
     code = (
         "import logging; from pathlib import Path; from support.run_output import write_run;"
         "from components.core.registry import register; logging.basicConfig(level=logging.INFO);"
@@ -217,7 +216,23 @@ def test_a_fresh_file_is_made_without_a_flood_of_log_lines(tmp_path):
     lines = (done.stdout + done.stderr).splitlines()
     assert len(lines) == 1, lines
     assert "it was refused and gets no version" in lines[0]
-    assert {path.name for path in tmp_path.iterdir()} == {"tuned", "evaluation", "dataset", "b"}
+    assert {path.name for path in tmp_path.iterdir()} == {"b"}
+    assert {path.name for path in (tmp_path / "b" / "home").iterdir()} == {"mlflow.db", "mlruns"}
+
+
+def test_two_processes_that_make_the_file_at_once_share_it(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from support.run_output import write_run;"
+        "from components.core.registry import register;"
+        f"run = write_run(Path({str(tmp_path)!r}) / sys.argv[1], whetstone_home=Path({str(tmp_path / 'home')!r}));"
+        "run.registry = run.registry.model_copy(update={'name': 'model-' + sys.argv[1]});"
+        "register(None, *run.inputs())"
+    )
+    env = os.environ | {"PYTHONPATH": f"{Path.cwd()}:{Path.cwd() / 'tests'}"}
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], env=env) for name in ("a", "b")]
+    assert [process.wait(300) for process in processes] == [0, 0]
+    client = open_client(write_run(tmp_path / "c", whetstone_home=tmp_path / "home").settings)
+    assert {found.name for found in client.search_experiments()} >= {"model-a", "model-b"}
 
 
 def test_a_file_that_is_no_database_is_told(run):

@@ -102,9 +102,7 @@ def tree_entries(files: Mapping[str, bytes], folder: str, recursive: bool) -> li
     }
     entries = [{"type": "directory", "path": prefix + name, "size": 0, "oid": "0" * 40} for name in sorted(folders)]
     return entries + [
-        file_entry(prefix + path, content)
-        for path, content in sorted(below.items())
-        if recursive or "/" not in path
+        file_entry(prefix + path, content) for path, content in sorted(below.items()) if recursive or "/" not in path
     ]
 
 

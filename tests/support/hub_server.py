@@ -80,9 +80,7 @@ class HubServer:
 
     def add_folder(self, kind: Kind, repo_id: str, folder: Path, private: bool = False) -> str:
         """Create a repository with the files of a folder."""
-        files = {
-            path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-        }
+        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         return self.add_repo(kind, repo_id, files, private)
 
     def repo(self, kind: Kind, repo_id: str) -> Repo:

@@ -136,6 +136,31 @@ def test_a_chat_template_that_cannot_hold_the_row_is_named(template):
         TASK.encode([qa_row()], byte_level(template), CHAT, 512, window=True)
 
 
+def test_of_several_chat_templates_the_default_one_is_used():
+    several = byte_level(CHAT_TEMPLATE)
+    several.chat_template = {"default": CHAT_TEMPLATE, "tool_use": "other"}
+    single = TOKENIZERS["byte_level"]
+    assert TASK.encode([qa_row()], several, CHAT, 512, True) == TASK.encode([qa_row()], single, CHAT, 512, True)
+
+
+def test_a_tokenizer_that_cannot_read_its_own_chat_template_is_named():
+    from tokenizers import AddedToken, normalizers
+
+    tokenizer = byte_level(CHAT_TEMPLATE)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Prepend("_")  # hides a normalised token that follows text
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<|turn|>", normalized=True)]})
+    tokenizer.chat_template = CHAT_TEMPLATE.replace("<|im_start|>", "<|turn|>")
+    with pytest.raises(ConfigError, match="does not read back the control tokens"):
+        TASK.encode([qa_row()], tokenizer, CHAT, 512, window=True)
+
+
+def test_the_generation_prompt_wins_where_a_finished_turn_is_written_differently():
+    finished = "{{ message['content'] }}<|im_end|>"
+    tokenizer = byte_level(CHAT_TEMPLATE.replace(finished, "<think></think>" + finished))
+    encoded = TASK.encode([qa_row()], tokenizer, CHAT, 512, window=True)
+    assert tokenizer.decode(encoded.input_ids[0]).endswith("<|im_start|>assistant\n312 km<|im_end|>")
+
+
 def test_the_no_answer_text_is_learned_where_the_context_has_no_answer():
     tokenizer = TOKENIZERS["byte_level"]
     encoded = TASK.encode([qa_row(text=(), start=())], tokenizer, PLAIN, 512, window=True)

@@ -52,6 +52,8 @@ def test_unicode_line_separators_inside_a_text_do_not_end_the_row(tmp_path):
         ('{"id": -Infinity}', "not_finite", "-Infinity"),
         ('{"id": 1} {"id": 2}', "invalid_json", "more text after"),
         ('{"id": ', "invalid_json", "column"),
+        ('{"id": 1}\r{"id": 2}', "invalid_json", "CR only"),
+        ("{", "invalid_json", "spread over several"),
         ("[1, 2]", "not_an_object", "array"),
         ("null", "not_an_object", "null"),
         ('{"id": "\\ud800"}', "invalid_unicode", "surrogate"),
@@ -195,10 +197,11 @@ def test_csv_empty_cells_are_null_and_json_answers_are_read(tmp_path):
     assert values(path) == [(2, row)]
 
 
-def test_tabs_in_a_csv_are_remarked(tmp_path):
-    path = write(tmp_path / "a.csv", "context\tquestion\nx, y\tz\n")
+@pytest.mark.parametrize(("mark", "kind"), [("\t", "tabs_in_csv"), (";", "semicolons_in_csv")])
+def test_other_separators_in_a_csv_are_remarked(tmp_path, mark, kind):
+    path = write(tmp_path / "a.csv", f"context{mark}question\nx, y{mark}z\n")
     assert values(path) == [(2, {"context": "x, y", "question": "z"})]
-    assert kinds(path) == [(0, "tabs_in_csv")]
+    assert kinds(path) == [(0, kind)]
 
 
 @pytest.mark.parametrize(

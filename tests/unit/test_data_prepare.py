@@ -1,58 +1,19 @@
 """From raw rows to three files and a report."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
+from support.question_files import SPLITS, folder, prepare, row, write, written
 
-from components.core.data import prepare_dataset, source_version
+from components.core.data import source_version
 from components.core.errors import ConfigError, DataError, StorageError
-from components.core.recipe import DataConfig, TaskConfig
+from components.core.recipe import DataConfig
 from components.core.settings import Settings
-
-SPLITS = ("train", "validation", "test")
-
-
-def row(number: int, context: str | None = None, **changes):
-    rng = random.Random(number)
-    words = [f"w{rng.randrange(10_000)}" for _ in range(60)]
-    text = context or " ".join(words)
-    answer = text.split()[0]
-    values = {
-        "id": f"r{number}",
-        "context": text,
-        "question": f"What is {words[5]} number {number} of {words[6]}?",
-        "answers": {"text": [answer], "answer_start": [0]},
-    }
-    return values | changes
-
-
-def write(path: Path, rows) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(each, ensure_ascii=False) + "\n" for each in rows), encoding="utf-8")
-    return path
-
-
-def prepare(source: Path, output_dir: Path, **changes):
-    data = DataConfig.model_validate({"dataset_id": str(source)} | changes)
-    return prepare_dataset(data, TaskConfig(), output_dir, Settings(), source_version="v1")
-
-
-def written(output_dir: Path, split: str):
-    return [json.loads(line) for line in (output_dir / f"{split}.jsonl").read_bytes().split(b"\n") if line]
-
-
-def folder(tmp_path: Path, **splits) -> Path:
-    for name, rows in splits.items():
-        write(tmp_path / "data" / f"{name}.jsonl", rows)
-    return tmp_path / "data"
 
 
 def test_given_splits_are_kept_in_their_order(tmp_path):
-    source = folder(
-        tmp_path, train=map(row, range(20)), dev=map(row, range(20, 25)), test=map(row, range(25, 30))
-    )
+    source = folder(tmp_path, train=map(row, range(20)), dev=map(row, range(20, 25)), test=map(row, range(25, 30)))
     report = prepare(source, tmp_path / "out")
     assert report.rows == {"train": 20, "validation": 5, "test": 5}
     assert [each["id"] for each in written(tmp_path / "out", "train")] == [f"r{number}" for number in range(20)]
@@ -161,81 +122,6 @@ def test_a_mapping_that_cannot_work_is_an_error(tmp_path):
         prepare(source, tmp_path / "out", columns={"topic": "title"})
     with pytest.raises(DataError, match="maps from headline, a column that no row has"):
         prepare(source, tmp_path / "out", columns={"title": "headline"})
-
-
-def test_the_same_id_twice_is_an_error_also_as_number_and_text(tmp_path):
-    rows = [row(number) for number in range(20)]
-    rows[0]["id"], rows[5]["id"] = 7, "7"
-    source = write(tmp_path / "all.jsonl", rows)
-    with pytest.raises(DataError, match="all.jsonl:6: the id is also that of row 1"):
-        prepare(source, tmp_path / "out")
-    report = prepare(source, tmp_path / "out", on_bad_row="drop")
-    assert report.dropped == {"duplicate id": 1}
-
-
-def test_equal_rows_without_ids_get_ids_of_their_own(tmp_path):
-    rows = [{name: value for name, value in row(number % 18).items() if name != "id"} for number in range(20)]
-    source = folder(tmp_path, train=rows, validation=map(row, range(20, 23)), test=map(row, range(23, 26)))
-    report = prepare(source, tmp_path / "out")
-    ids = [each["id"] for each in written(tmp_path / "out", "train")]
-    assert len(set(ids)) == 20
-    assert ids[18] == f"{ids[0]}-2"
-    assert report.count("duplicate_row") == 2
-
-
-def test_duplicates_and_conflicts_are_told_apart(tmp_path):
-    rows = [row(number) for number in range(20)]
-    rows[4] = rows[1] | {"id": "copy"}
-    rows[5] = rows[1] | {"id": "conflict", "answers": ["something else"]}
-    report = prepare(write(tmp_path / "all.jsonl", rows), tmp_path / "out")
-    kinds = {finding.kind: finding for finding in report.findings}
-    assert [(e.row, e.message) for e in kinds["duplicate_row"].examples] == [(5, "asks and answers the same as row 2")]
-    assert [e.row for e in kinds["conflicting_answers"].examples] == [6]
-
-
-@pytest.fixture
-def leaky(tmp_path):
-    train = [row(number) for number in range(20)]
-    near = row(3)
-    near["context"] = near["context"] + " and more"
-    far = row(4) | {"question": "A wholly different question about this?"}
-    held_out = [row(2) | {"id": "exact"}, near | {"id": "near"}, far | {"id": "far"}]
-    return folder(tmp_path, train=train, validation=map(row, range(30, 33)), test=held_out)
-
-
-def test_leaking_training_rows_are_dropped(tmp_path, leaky):
-    report = prepare(leaky, tmp_path / "out", near_duplicate_similarity=0.8)
-    assert report.dropped == {"leakage (train)": 2}
-    kept = {each["id"] for each in written(tmp_path / "out", "train")}
-    assert {f"r{number}" for number in range(20)} - kept == {"r2", "r3"}
-    assert (report.count("leakage_exact"), report.count("leakage_near"), report.rows["test"]) == (1, 1, 3)
-
-
-def test_leakage_warns_or_stops_on_request(tmp_path, leaky):
-    report = prepare(leaky, tmp_path / "out", near_duplicate_similarity=0.8, on_leakage="warn")
-    assert report.rows["train"] == 20
-    with pytest.raises(DataError, match="train.jsonl:3: asks the same as a row of test"):
-        prepare(leaky, tmp_path / "out", on_leakage="stop", on_bad_row="drop")
-
-
-def test_training_rows_that_all_leak_leave_nothing_to_train_on(tmp_path):
-    rows = [row(number) for number in range(5)]
-    source = folder(tmp_path, train=rows, validation=rows, test=rows)
-    with pytest.raises(DataError, match="every training row leaks"):
-        prepare(source, tmp_path / "out")
-
-
-def test_secrets_are_counted_and_never_repeated(tmp_path):
-    secret = "hf_" + "aB3" * 12
-    rows = [row(number) for number in range(20)]
-    rows[2]["context"] += f"\n{secret}"
-    rows[6]["question"] += " jane.doe@example.org or a@b.example.com"
-    report = prepare(write(tmp_path / "all.jsonl", rows), tmp_path / "out")
-    assert (report.count("secret"), report.count("email")) == (1, 1)
-    pages = (tmp_path / "out" / "report.json").read_text() + (tmp_path / "out" / "report.html").read_text()
-    assert "a Hugging Face token" in pages
-    assert secret not in pages
-    assert "jane.doe" not in pages
 
 
 def test_max_rows_limits_each_split(tmp_path):

@@ -43,7 +43,7 @@ def find(dataset_id: Path | str, tmp_path: Path, **changes):
                 "test": ["data/test.jsonl.gz"],
             },
         ),
-        (["train/a.csv", "train/b.csv", "valid/a.csv"], {"train": ["train/a.csv", "train/b.csv"], "validation": ["valid/a.csv"]}),
+        (["train/a.csv", "train/b.csv"], {"train": ["train/a.csv", "train/b.csv"]}),
         (["questions.jsonl", "README.md"], {"train": ["questions.jsonl"]}),
         (["train.jsonl", "train_old.jsonl", ".hidden.jsonl"], {"train": ["train.jsonl"]}),
     ],
@@ -106,7 +106,11 @@ def test_loops_pipes_and_missing_files_are_clean_errors(tmp_path):
     (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
     (tmp_path / "gone.jsonl").symlink_to("nothing.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
-    for name, match in (("loop", "loop of symbolic links"), ("gone", "link to nothing"), ("pipe", "not a regular file")):
+    for name, match in (
+        ("loop", "loop of symbolic links"),
+        ("gone", "link to nothing"),
+        ("pipe", "not a regular file"),
+    ):
         with pytest.raises(StorageError, match=match):
             find(tmp_path / f"{name}.jsonl", tmp_path)
     with pytest.raises(StorageError, match="no such file or folder"):
@@ -115,7 +119,11 @@ def test_loops_pipes_and_missing_files_are_clean_errors(tmp_path):
 
 @pytest.mark.parametrize(
     ("dataset_id", "match"),
-    [("s3://bucket/data.jsonl", "s3:// addresses are not supported"), ("./data.tar.gz", "no such file"), ("a\0b", "neither a local file")],
+    [
+        ("s3://bucket/data.jsonl", "s3:// addresses are not supported"),
+        ("./data.tar.gz", "no such file"),
+        ("a\0b", "neither a local file"),
+    ],
 )
 def test_ids_that_are_no_dataset_are_named(tmp_path, dataset_id, match):
     with pytest.raises((DataError, StorageError), match=match):

@@ -199,6 +199,13 @@ def test_a_broken_line_is_named(place, tmp_path, line, message):
         run(place, tmp_path / "out")
 
 
+def test_bytes_that_are_not_utf8_are_named(place, tmp_path):
+    with (place[0] / "train.jsonl").open("ab") as file:
+        file.write(b'{"context": "caf\xe9", "question": "q", "answers": ["a"]}\n')
+    with pytest.raises(DataError, match=r"train.jsonl:41: context: .* at character 3"):
+        run(place, tmp_path / "out")
+
+
 def test_no_training_row_that_fits_is_an_error(place, tmp_path):
     with pytest.raises(DataError, match="no row of .* fits into 16 tokens"):
         run(place, tmp_path / "out", max_seq_length=16)

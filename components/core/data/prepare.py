@@ -225,4 +225,4 @@ def _complaint(report: DatasetReport, ledger: Ledger, data: DataConfig) -> str:
         if ledger.fatal or data.on_bad_row == "drop"
         else "Fix the rows, or leave them out with data.on_bad_row=drop"
     )
-    return f"dataset {report.dataset_id} has {count}: {listed}. {remedy}. Report: {report.page}"
+    return f"dataset {printable(report.dataset_id)} has {count}: {listed}. {remedy}. Report: {report.page}"

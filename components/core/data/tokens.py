@@ -192,7 +192,8 @@ def _split_path(dataset_dir: Path, split: str) -> Path:
 
 def _batches(path: Path, task: Task) -> Iterator[tuple[int, list[Row]]]:
     """Rows of a prepared file in batches, each with the number of its first row (from 1)."""
-    with path.open(encoding="utf-8", newline="\n") as lines:
+    # bytes that are not UTF-8 reach the task's own check, which names the row
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         numbered = enumerate(lines, start=1)
         while chunk := list(islice(numbered, _BATCH_ROWS)):
             yield chunk[0][0], [_read_row(path, number, line, task) for number, line in chunk]

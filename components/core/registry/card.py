@@ -146,9 +146,12 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
         f"output = model.generate(**inputs, max_new_tokens={facts.max_new_tokens}, do_sample=False)",
         'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())',
     ]
-    intro = (
-        "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."
-    )
+    intro = "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."
+    if adapter and not is_hub_id(facts.base_model_id):
+        intro += (
+            f" The adapter loads on `{facts.base_model_id}`, which is not on the Hub: first write the folder where you "
+            "keep that model into `base_model_name_or_path` of `adapter_config.json`."
+        )
     return "\n".join([intro, "", "```python", *lines, "```"])
 
 

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,35 @@ def open_client(settings: Settings) -> Any:
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     file = sqlite_file(settings)
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    if file is not None and not file.exists():
+        _make_tables(file)
     return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+def _make_tables(file: Path) -> None:
+    """Let MLflow make a SQLite file with its tables; it appears complete or not at all.
+
+    MLflow gets there by some seventy migrations, each with a wait for the disk; here they run without those waits on a
+    file of their own. A process that is killed meanwhile leaves no half-migrated file behind.
+    """
+    from mlflow import MlflowClient
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def without_waits(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
+        fresh = Path(folder) / file.name
+        event.listen(Engine, "connect", without_waits)
+        try:
+            MlflowClient(tracking_uri=f"{_SQLITE}{fresh}", registry_uri=f"{_SQLITE}{fresh}").search_registered_models()
+        finally:
+            event.remove(Engine, "connect", without_waits)
+        # another process may have made it meanwhile, and then its file stays
+        with suppress(FileExistsError):
+            os.link(fresh, file)
 
 
 def experiment_id(client: Any, name: str, settings: Settings) -> str:

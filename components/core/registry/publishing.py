@@ -62,9 +62,7 @@ def publish(
         StorageError: If an input is missing or broken, or a folder cannot be written.
         RegistryError: If the Hub refuses or cannot be reached; nothing of the model is visible then.
     """
-    info = write_model_folder(
-        model_dir, evaluation_dir, dataset_dir, registry, recipe_sections, settings, output_dir
-    )
+    info = write_model_folder(model_dir, evaluation_dir, dataset_dir, registry, recipe_sections, settings, output_dir)
     manifest = parse_manifest((output_dir / MANIFEST_FILE).read_text(encoding="utf-8"), MANIFEST_FILE)
     name = str(info["name"])
     repo = hub_target(settings)

@@ -103,7 +103,7 @@ def build_prompt(config: TaskConfig, tokenizer: Any) -> Prompt:
 
 def text_encoder(tokenizer: Any) -> TextEncoder:
     """The encoder of a tokenizer, built once."""
-    return _text_encoder(tokenizer, len(tokenizer), tokenizer.chat_template)
+    return _text_encoder(tokenizer, len(tokenizer), str(tokenizer.chat_template))
 
 
 def layout(tokenizer: Any, chat_template: bool) -> Layout:
@@ -117,26 +117,33 @@ def layout(tokenizer: Any, chat_template: bool) -> Layout:
     Raises:
         ConfigError: If the chat template cannot hold one user and one assistant message.
     """
-    return _layout(tokenizer, len(tokenizer), tokenizer.chat_template if chat_template else None)
+    return _layout(tokenizer, len(tokenizer), str(tokenizer.chat_template) if chat_template else None)
 
 
 @lru_cache(maxsize=4)
-def _text_encoder(tokenizer: Any, _size: int, _template: Any) -> TextEncoder:
+def _text_encoder(tokenizer: Any, _size: int, _template: str) -> TextEncoder:
     return TextEncoder(tokenizer)
 
 
 @lru_cache(maxsize=4)
-def _layout(tokenizer: Any, _size: int, template: Any) -> Layout:
+def _layout(tokenizer: Any, _size: int, template: str | None) -> Layout:
     eos = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
     if template is None:
         return Layout("", "", " ", "", _leading_special_ids(tokenizer), eos, False, eos)
     encoder = text_encoder(tokenizer)
     user, answer = {"role": "user", "content": _USER}, {"role": "assistant", "content": _ANSWER}
     spaced = {"role": "user", "content": f" {_USER} "}
-    head, middle = _split_once(_apply(tokenizer, [user], True), _USER)
+    asked = _apply(tokenizer, [user], True)
+    head, middle = _split_once(asked, _USER)
     _, tail = _split_once(_apply(tokenizer, [user, answer], False), _ANSWER)
     strips = spaced["content"] not in _apply(tokenizer, [spaced], True)
     head, middle, tail = encoder.shield(head), encoder.shield(middle), encoder.shield(tail)
+    ours = encoder.token_ids(encoder.encode([f"{head}{_USER}{middle}"])[0])
+    if ours != tokenizer(asked, add_special_tokens=False)["input_ids"]:
+        raise ConfigError(
+            "the tokenizer does not read back the control tokens that its own chat template writes. "
+            "Set task.chat_template to `never` to use the plain prompt."
+        )
     turn_end = encoder.cut_after_control(tail)
     if turn_end is None:
         return Layout(head, middle, "", "", (), eos, strips, eos)
@@ -192,7 +199,9 @@ def _control_tokens(tokenizer: Any, spec: dict[str, Any]) -> list[str]:
 def _rename(spec: dict[str, Any], names: dict[str, str]) -> None:
     """Give the control tokens of a tokenizer.json other names, in its model too: it must not spell them out of text."""
     for token in spec["added_tokens"]:
-        token["content"] = names.get(token["content"], token["content"])
+        if token["content"] in names:
+            # a normaliser that puts something before each text would hide the name
+            token.update(content=names[token["content"]], normalized=False)
     model = spec["model"]
     vocab = model.get("vocab")
     if isinstance(vocab, dict):

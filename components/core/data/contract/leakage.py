@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from components.core.data.contract.ledger import Ledger
-from components.core.data.contract.near_copies import NearCopies, similarity
+from components.core.data.contract.near_copies import NearCopies, asked_words, jaccard, similarity
 from components.core.data.contract.reading import Progress
 from components.core.data.contract.spool import Spool
 from components.core.data.splits import Plan, Positions
@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 Severity = Literal["error", "warning"]
 HELD_OUT = ("validation", "test")
+_REMEMBERED_QUESTIONS = 50_000
+_REMEMBERED_WORDS = 100
 
 
 def find_leaks(plan: Plan, task: Task, data: DataConfig, ledger: Ledger) -> Positions:
@@ -49,22 +51,55 @@ def _near(
     train: Spool, positions: Positions, held_out: list[tuple[str, Spool, Positions]], task: Task, data: DataConfig
 ) -> Iterator[tuple[int, str, int, float]]:
     """Number in `positions`, split and row of the copy, and similarity, of each near copy."""
-    addresses = [(split, spool, int(position)) for split, spool, rows in held_out for position in rows]
-    if not addresses or not len(positions):
+    fixed = _HeldOut(held_out, task)
+    if not len(fixed) or not len(positions):
         return
-    logger.info("Looking for near copies: %d training rows against %d held-out rows", len(positions), len(addresses))
+    logger.info("Looking for near copies: %d training rows against %d held-out rows", len(positions), len(fixed))
     index = NearCopies(seed=data.seed)
-    index.build(task.row_key(spool.row(position)) for _, spool, position in addresses)
+    index.build(map(fixed.key, range(len(fixed))))
     texts = (task.row_key(train.row(position)) for position in positions)
     progress = Progress("Compared with the held-out rows")
     for number, (text, candidates) in enumerate(index.candidates(texts)):
         progress.tick(number)
+        asked = asked_words(text) if candidates else frozenset()
         for candidate in candidates:
-            split, spool, position = addresses[candidate]
-            score = similarity(text, task.row_key(spool.row(position)))
+            if jaccard(asked, fixed.asked(candidate)) < data.near_duplicate_similarity:
+                continue
+            score = similarity(text, fixed.key(candidate))
             if score >= data.near_duplicate_similarity:
-                yield number, split, spool.where(position)[1], score
+                yield number, *fixed.where(candidate), score
                 break
+
+
+class _HeldOut:
+    """The rows of validation and test, by one running number."""
+
+    def __init__(self, held_out: list[tuple[str, Spool, Positions]], task: Task) -> None:
+        self._task = task
+        self._rows = [(split, spool, int(position)) for split, spool, rows in held_out for position in rows]
+        self._asked: dict[int, frozenset[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def key(self, number: int) -> str:
+        """What a row asks."""
+        _, spool, position = self._rows[number]
+        return self._task.row_key(spool.row(position))
+
+    def where(self, number: int) -> tuple[str, int]:
+        """Split and row number."""
+        split, spool, position = self._rows[number]
+        return split, spool.where(position)[1]
+
+    def asked(self, number: int) -> frozenset[str]:
+        """Words of the question; remembered, because with a shared long context reading a row again takes long."""
+        words = self._asked.get(number)
+        if words is None:
+            words = asked_words(self.key(number))
+            if len(words) <= _REMEMBERED_WORDS and len(self._asked) < _REMEMBERED_QUESTIONS:
+                self._asked[number] = words
+        return words
 
 
 def _check_contexts(

@@ -18,6 +18,8 @@ from components.core.tasks.seam import Task
 logger = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0
+_REMEMBERED_COLUMNS = 100
+_REMEMBERED_MESSAGES = 1000
 
 
 class Progress:
@@ -48,6 +50,7 @@ class SplitReader:
         self._task = task
         self._data = data
         self._ledger = ledger
+        self._messages: dict[tuple[str, ...], str] = {}
 
     def read(self, rows: Iterator[NumberedRow]) -> None:
         """Check and spool all rows."""
@@ -70,8 +73,7 @@ class SplitReader:
         row, findings = self._task.parse_row(raw)
         missing = [name for name in self._task.columns if name not in raw] if row is None else []
         if missing:
-            message = missing_columns_message(missing, list(self._task.columns), list(raw))
-            self._ledger.add("missing_column", "error", file, number, message)
+            self._ledger.add("missing_column", "error", file, number, self._missing_message(missing, list(raw)))
             findings = [finding for finding in findings if finding.kind != "missing_field"]
         for finding in findings:
             self._ledger.add(finding.kind, finding.severity, file, number, finding.message)
@@ -93,6 +95,15 @@ class SplitReader:
             self._ledger.add(kind, "warning", file, number, message)
         given_id = raw.get("id") is not None and str(raw["id"]).strip() not in ("", "nan")
         self.spool.add(row, line, file, number, given_id)
+
+    def _missing_message(self, missing: list[str], found: list[str]) -> str:
+        """The message, remembered: when a column is missing, it mostly is in a million rows."""
+        key = (*missing, "", *found[:_REMEMBERED_COLUMNS])
+        if key not in self._messages:
+            if len(self._messages) >= _REMEMBERED_MESSAGES:
+                self._messages.clear()
+            self._messages[key] = missing_columns_message(missing, self._task.columns, found[:_REMEMBERED_COLUMNS])
+        return self._messages[key]
 
 
 def _texts(value: Any) -> Iterator[str]:

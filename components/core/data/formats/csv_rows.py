@@ -19,14 +19,18 @@ def read_delimited(path: Path, limits: Limits, delimiter: str, columns: Sequence
     Args:
         path: The file.
         limits: Sizes that are refused.
-        delimiter: What the file's name says; a .csv whose header has tabs and no comma is read as TSV, with a remark.
+        delimiter: What the file's name says; a .csv whose header has tabs or semicolons and no comma is read
+            with those, with a remark.
         columns: The dataset's names of the required columns, for the complaint about a missing header.
     """
     with open_bytes(path, limits) as stream:
         head = stream.peek(65536).split(b"\n", 1)[0]
-        if delimiter == "," and b"\t" in head and b"," not in head:
-            delimiter = "\t"
-            yield remark(0, "tabs_in_csv", "the header has tabs and no comma; read as .tsv")
+        for other, name in (("\t", "tab"), (";", "semicolon")):
+            if delimiter == "," and b"," not in head and other.encode() in head:
+                delimiter = other
+                yield remark(
+                    0, f"{name}s_in_csv", f"the header has {name}s and no comma; read with {name}s between cells"
+                )
         yield from _Table(stream, limits, delimiter, columns).rows()
 
 

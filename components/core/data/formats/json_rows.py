@@ -70,7 +70,7 @@ def _line(number: int, line: bytes) -> Iterator[Parsed]:
     try:
         value, end, findings = json_text.decode(text, len(text) - len(text.lstrip(_SPACE)))
         if text[end:].strip(_SPACE):
-            raise ValueError("more text after the object")
+            raise ValueError("more text after the object (two on one line, or lines that end in CR only?)")
     except ValueError as error:
         yield bad_row(number, *json_text.explain(text, error))
         return

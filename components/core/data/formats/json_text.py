@@ -90,6 +90,8 @@ def explain(text: str, error: ValueError) -> tuple[str, str]:
         return "python_repr", (
             "not valid JSON: single quotes, True or None as Python prints them; write the rows with json.dumps"
         )
+    if stripped in ("{", "["):
+        return "invalid_json", "not valid JSON: one object must stand on one line, this one is spread over several"
     where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)[:100]
     return "invalid_json", f"not valid JSON: {reason}{where}"

@@ -109,7 +109,7 @@ def _explain(error: BaseException, data: DataConfig, settings: Settings) -> Plat
     first_line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
     if "RevisionNotFoundError" in names:
         return StorageError(f"{name} has no revision {data.revision!r} on the Hub. Check data.revision.")
-    if "GatedRepoError" in names or status == 403:
+    if "GatedRepoError" in names or "is a gated dataset" in str(error) or status == 403:
         return StorageError(
             f"cannot read {name}: access denied (403). Ask for access on its page, and set HF_TOKEN to a token "
             "that may read it."
