@@ -30,7 +30,7 @@ def evaluate_model(
 
     log_to_stdout()
     with user_errors():
-        from components.core.evaluation import evaluate, print_summary
+        from components.core.evaluation import evaluate
         from components.core.recipe import EvaluationConfig, GateConfig, ModelConfig, RegistryConfig, TaskConfig
         from components.core.registry import champion_folder, registered_name
         from components.core.settings import load_settings
@@ -53,7 +53,7 @@ def evaluate_model(
             settings,
             champion,
         )
-        print(print_summary(result))
+        print(result.verdict.headline)
         shutil.copyfile(folder / "report.html", report.path)
         shutil.copyfile(folder / "report.md", summary.path)
         for name, value in result.flat_metrics().items():

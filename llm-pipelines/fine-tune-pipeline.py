@@ -83,9 +83,8 @@ def _report(outputs: dict[str, Any], settings: Settings) -> int:
     print()
     print(print_summary(read_evaluation(Path(outputs["evaluation"].path))))
     print()
-    print(f"Evaluation report  {outputs['evaluation_report'].path}")
-    print(f"Data report        {outputs['data_report'].path}")
-    print(f"Token report       {outputs['token_report'].path}")
+    for label, name in (("Evaluation report", "evaluation"), ("Data report", "dataset"), ("Token report", "tokens")):
+        print(f"{label:<18} {Path(outputs[name].path) / 'report.html'}")
     print(f"MLflow             {settings.tracking_uri}, run {registered['run_id']} (`make mlflow` opens its page)")
     if not published:
         print("Model              not uploaded: the gate refused it")

@@ -23,10 +23,9 @@ PARAMETERS = ("task", "model", "data", "tokens", "training", "lora", "evaluation
 class Results(NamedTuple):
     """What a run leaves for its user."""
 
-    data_report: dsl.HTML
-    token_report: dsl.HTML
+    dataset: dsl.Dataset
+    tokens: dsl.Dataset
     evaluation: dsl.Artifact
-    evaluation_report: dsl.HTML
     registration: dict
 
 
@@ -92,10 +91,9 @@ def build_pipeline(recipe: Recipe, source_version: str = "", environment: Mappin
             refused = pods.small(register_model(recipe=recipe_sections, published={}, **inputs))
             refused.set_display_name("record-refused-run")
         return Results(
-            data_report=fetched.outputs["report"],
-            token_report=tokenized.outputs["report"],
+            dataset=fetched.outputs["output_dataset"],
+            tokens=tokenized.outputs["output_tokens"],
             evaluation=judged.outputs["output_evaluation"],
-            evaluation_report=judged.outputs["report"],
             registration=dsl.OneOf(registered.outputs["registration"], refused.outputs["registration"]),
         )
 

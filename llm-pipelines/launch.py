@@ -21,7 +21,6 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _EXECUTING = re.compile(r"Executing task '([\w-]+)'")
 _CHATTER = re.compile(
     r"KFP Executor|Running pipeline: |Streamed logs:|^-{20,}$|Task '[\w-]+' (outputs|has no outputs|finished)"
-    r"|^\s+[\w-]+: .*\b(Artifact|Dataset|Model|HTML|Markdown|Metrics)\( name=|^\s{15,}(uri|metadata)="
     r"|Pipeline '[\w-]+' finished|Cleaned up workspace"
 )
 
@@ -38,7 +37,7 @@ class _StepLog(io.TextIOBase):
         self.tail: deque[str] = deque(maxlen=15)
         self.error: list[str] = []
         self._partial = ""
-        self._in_dump = False
+        self._dump_ends = ""
 
     def write(self, text: str) -> int:
         """Take in a piece of output; whole lines go on."""
@@ -49,9 +48,14 @@ class _StepLog(io.TextIOBase):
         return len(text)
 
     def _take(self, line: str) -> None:
-        if self._in_dump or _CHATTER.search(line):
-            # The executor prints its whole input, an indented JSON object that ends with a lone brace.
-            self._in_dump = (self._in_dump or "Got executor_input" in line) and line != "    }"
+        if self._dump_ends or _CHATTER.search(line):
+            # The executor prints its whole input, an indented JSON object; the runner prints all outputs and a rule.
+            if "Got executor_input" in line:
+                self._dump_ends = "    }"
+            elif re.search("Task '[\\w-]+' outputs:", line):
+                self._dump_ends = "-" * 80
+            elif line == self._dump_ends:
+                self._dump_ends = ""
             return
         started = _EXECUTING.search(line)
         if started:

@@ -61,9 +61,7 @@ def test_the_main_job_ends_with_a_registered_better_model(passed_run):
     home, _, found = passed_run
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-2000:]
     assert steps_run(found) == STEPS
-    evaluation = json.loads(
-        (printed_path(found, "Evaluation report").parent / "output_evaluation/evaluation.json").read_text()
-    )
+    evaluation = json.loads((printed_path(found, "Evaluation report").with_name("evaluation.json")).read_text())
     assert evaluation["verdict"]["status"] == "passed"
     assert "PASSED" in found.stdout
     for label in ("Evaluation report", "Data report", "Token report"):
