@@ -68,8 +68,8 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
         )
         print(f"Run started: {address}")
         return 0
-    # What fails here fails again: the cause is the recipe, not a node that went away.
-    resources = loaded.recipe.resources.model_copy(update={"retries": 0})
+    # What fails here fails again: the cause is the recipe, not a node that went away. Checkpoints are files here.
+    resources = loaded.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})
     here = loaded.recipe.model_copy(update={"resources": resources})
     return _report(run_here(build_pipeline(here, version), settings.whetstone_home, cache), settings)
 

@@ -10,7 +10,7 @@ from components.core.recipe import GpuConfig, ResourcesConfig
 
 HUB_SECRET = "huggingface-secret"
 CHECKPOINT_MOUNT = "/checkpoints"
-"""Where the checkpoint volume is mounted; the pipeline image sets CHECKPOINT_DIR to the same path."""
+"""Where the checkpoint volume is mounted."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Pods:
         """Mount the checkpoint volume, where the recipe names one."""
         if self.resources.checkpoint_volume:
             kubernetes.mount_pvc(task, self.resources.checkpoint_volume, CHECKPOINT_MOUNT)
+            task.set_env_variable("CHECKPOINT_DIR", CHECKPOINT_MOUNT)
         return task
 
     def _with_environment(self, task: Any) -> Any:

@@ -61,6 +61,7 @@ def test_checkpoints_live_on_a_volume_and_a_failed_try_is_repeated(compiled):
     mount = compiled[1]["exec-finetune-model"]["pvcMount"][0]
     assert mount["pvcNameParameter"]["runtimeValue"]["constant"] == "whetstone-checkpoints"
     assert mount["mountPath"] == "/checkpoints"
+    assert {"name": "CHECKPOINT_DIR", "value": "/checkpoints"} in container(compiled, "finetune-model")["env"]
     assert task(compiled, "finetune-model")["retryPolicy"]["maxRetryCount"] == 2
 
 
