@@ -7,8 +7,9 @@ in pretraining; where a restatement repeats them, they can be looked up, and wei
 import random
 from dataclasses import dataclass, field
 
+from components.starter.kinds import KINDS
 from components.starter.names import MEN, WOMEN, Split, draw_name
-from components.starter.schema import KINDS, WORDS, Attribute, Kind
+from components.starter.schema import WORDS, Attribute, Kind
 
 UNKNOWABLE, PROSE, TEMPLATE, COPY, LOOKUP = 0.0, 0.05, 0.2, 0.3, 1.0
 """Loss weights: a new value, document prose, restatement prose, a repeated name, a value to look up."""
@@ -139,58 +140,79 @@ def draw_scene(rng: random.Random, split: Split) -> Scene:
     return Scene(facts, easy, [pair for pair in unknown if pair not in easy])
 
 
+def draw_template(rng: random.Random, attribute: Attribute) -> str:
+    """Choose one of the ways to state `attribute`."""
+    choice = rng.random()
+    if choice < 0.2 and attribute.inversions:
+        return rng.choice(attribute.inversions)
+    if choice < 0.35:
+        return "the " + attribute.noun + " of {e} is {v}"
+    return "{e} " + rng.choice(attribute.phrases)
+
+
+class DocumentWriter:
+    """Writes facts as prose and keeps where in the text each value starts."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.document = WeightedText()
+        self.starts: dict[Fact, int] = {}
+        self.subject: Entity | None = None
+        """What a pronoun at the beginning of the next sentence would refer to."""
+
+    def add_fact(self, template: str, name: str, fact: Fact) -> None:
+        """Append one statement."""
+        begin = len(self.document.text)
+        self.document.add_filled(template, name, fact.value, (PROSE, UNKNOWABLE, UNKNOWABLE))
+        self.starts[fact] = begin + self.document.text[begin:].rindex(fact.value)
+
+    def add_linked(self, fact: Fact, following: Fact) -> bool:
+        """Append `following` to the sentence that states `fact`, if the two go together."""
+        same = following.entity == fact.entity
+        if not same and following.attribute != fact.attribute:
+            return False
+        phrase = self.rng.choice(following.attribute.phrases)
+        self.add_fact(" and " + phrase if same else ", while {e} " + phrase, following.entity.name, following)
+        self.subject = fact.entity if same else None
+        return True
+
+    def add_sentence(self, facts: list[Fact]) -> None:
+        """Append a sentence that states the first one or two of `facts`, and remove them from the list."""
+        fact = facts.pop(0)
+        entity = fact.entity
+        first_piece = len(self.document.pieces)
+        if self.rng.random() < 0.1:
+            self.document.add(self.rng.choice(OPENERS) + " ", PROSE)
+        template = draw_template(self.rng, fact.attribute)
+        name = entity.name
+        at_start = template.startswith("{e}") and len(self.document.pieces) == first_piece
+        if at_start and self.subject == entity and self.rng.random() < 0.5:
+            name = entity.pronoun if self.rng.random() < 0.7 else f"this {entity.kind.noun}"
+        self.add_fact(template, name, fact)
+        self.document.capitalize_from(first_piece)
+        self.subject = entity
+        may_link = facts and template.startswith("{e}") and self.rng.random() < 0.35
+        if may_link and self.add_linked(fact, facts[0]):
+            facts.pop(0)
+            self.document.add(".", PROSE)
+            return
+        self.document.add(".", PROSE)
+        if self.rng.random() < 0.06:
+            self.document.add(" " + self.rng.choice(FILLERS), PROSE)
+            self.subject = None
+
+
 def write_document(rng: random.Random, scene: Scene) -> tuple[WeightedText, dict[Fact, int]]:
     """State the facts of a scene in prose; also return where in the text each value starts."""
     facts = list(scene.facts)
     if rng.random() < 0.25:
         rng.shuffle(facts)
-    document, starts = WeightedText(), {}
-    weights = (PROSE, UNKNOWABLE, UNKNOWABLE)
-    subject: Entity | None = None
+    writer = DocumentWriter(rng)
     while facts:
-        fact = facts.pop(0)
-        if document.pieces:
-            document.add(" ", PROSE)
-        first_piece = len(document.pieces)
-        begin = len(document.text)
-        entity = fact.entity
-        if rng.random() < 0.1:
-            document.add(rng.choice(OPENERS) + " ", PROSE)
-        plain = rng.random()
-        if plain < 0.2 and fact.attribute.inversions:
-            template = rng.choice(fact.attribute.inversions)
-        elif plain < 0.35:
-            template = "the " + fact.attribute.noun + " of {e} is {v}"
-        else:
-            template = "{e} " + rng.choice(fact.attribute.phrases)
-        name = entity.name
-        starts_with_entity = template.startswith("{e}") and len(document.pieces) == first_piece
-        if starts_with_entity and subject == entity and rng.random() < 0.5:
-            name = entity.pronoun if rng.random() < 0.7 else f"this {entity.kind.noun}"
-        document.add_filled(template, name, fact.value, weights)
-        starts[fact] = begin + document.text[begin:].rindex(fact.value)
-        document.capitalize_from(first_piece)
-        if facts and template.startswith("{e}") and rng.random() < 0.35:
-            following = facts[0]
-            same = following.entity == entity
-            contrast = not same and following.attribute == fact.attribute
-            if same or contrast:
-                facts.pop(0)
-                phrase = rng.choice(following.attribute.phrases)
-                begin = len(document.text)
-                linked = " and " + phrase if same else ", while {e} " + phrase
-                document.add_filled(linked, following.entity.name, following.value, weights)
-                starts[following] = begin + document.text[begin:].rindex(following.value)
-                entity = following.entity if same else entity
-                subject = entity if same else None
-                document.add(".", PROSE)
-                continue
-        subject = entity
-        document.add(".", PROSE)
-        if rng.random() < 0.06:
-            document.add(" " + rng.choice(FILLERS), PROSE)
-            subject = None
-    return document, starts
+        if writer.document.pieces:
+            writer.document.add(" ", PROSE)
+        writer.add_sentence(facts)
+    return writer.document, writer.starts
 
 
 def draw_question(rng: random.Random, attribute: Attribute) -> str:

@@ -17,8 +17,9 @@ from components.starter.documents import (
     draw_value,
     write_document,
 )
+from components.starter.kinds import KINDS
 from components.starter.names import Split
-from components.starter.schema import KINDS, WORDS, Attribute
+from components.starter.schema import WORDS, Attribute
 
 HEADINGS = ("Notes:", "Text:", "Report:", "Story:")
 REVIEWS = ("Review:", "Summary:", "Recall:", "Check:")

@@ -12,22 +12,26 @@ from typing import Literal
 
 Split = Literal["pretrain", "train", "validation", "test"]
 
+
+def words(text: str) -> tuple[str, ...]:
+    """Split a line of words; shorter to read than a list of quoted ones."""
+    return tuple(text.split())
+
+
 FIRST_SYLLABLES = tuple(
     onset + rime
     for onset, rime in itertools.product(
-        "B D F G H J K L M N P R S T V Br Dr Gr Kr Tr St Sk".split(), "al en or il ur".split()
+        words("B D F G H J K L M N P R S T V Br Dr Gr Kr Tr St Sk"), words("al en or il ur")
     )
 )
-MIDDLE_SYLLABLES = tuple("ba de ki lo mu na re si to va ze fi".split())
+MIDDLE_SYLLABLES = words("ba de ki lo mu na re si to va ze fi")
 LAST_SYLLABLES = tuple(
     onset + rime
-    for onset, rime in itertools.product(
-        "m v d k n s t g l r".split(), "ora ane ik esh und ova eth ost una yr".split()
-    )
+    for onset, rime in itertools.product(words("m v d k n s t g l r"), words("ora ane ik esh und ova eth ost una yr"))
 )
 
-WOMEN = tuple("Anna Clara Elsa Eva Ida Irene Julia Laura Lucy Maria Nina Rosa Ruth Sara Vera".split())
-MEN = tuple("Adam Carl David Felix Hugo Ivan James Karl Leo Mark Oscar Paul Peter Robert Simon".split())
+WOMEN = words("Anna Clara Elsa Eva Ida Irene Julia Laura Lucy Maria Nina Rosa Ruth Sara Vera")
+MEN = words("Adam Carl David Felix Hugo Ivan James Karl Leo Mark Oscar Paul Peter Robert Simon")
 
 # Bucket limits out of 100; the largest share goes to pretraining, which needs the most names.
 _SPLIT_LIMITS: tuple[tuple[int, Split], ...] = ((64, "pretrain"), (80, "train"), (88, "validation"), (100, "test"))

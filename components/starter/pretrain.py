@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed
-import torch.multiprocessing
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -25,9 +25,9 @@ class PretrainingConfig:
     total_tokens: int = 45_000_000
     processes: int = 2
     """Each uses one core; gradients are averaged over them at every step."""
-    batch_tokens: int = 2400
+    batch_tokens: int = 3000
     """Tokens per process and step, padding included."""
-    muon_learning_rate: float = 0.02
+    muon_learning_rate: float = 0.006
     """Peak learning rate of the matrices inside the layers (Muon)."""
     adam_learning_rate: float = 4e-3
     """Peak learning rate of the embeddings and norms (AdamW)."""
@@ -176,7 +176,7 @@ class Pretraining:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
         loss = compute_loss(self.model, batch)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         tokens, cool_down = share_gradients(self.model, batch.tokens, (self.work / "cooldown").exists())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -199,7 +199,9 @@ class Pretraining:
             loss = self.train_step(batch, factor)
             if rank == 0 and self.steps % 50 == 0:
                 rate = (self.tokens - started_tokens) / (time.monotonic() - started)
-                logger.info("Step %d, %.2f M tokens, loss %.4f, %.0f tokens/s", self.steps, self.tokens / 1e6, loss, rate)
+                logger.info(
+                    "Step %d, %.2f M tokens, loss %.4f, %.0f tokens/s", self.steps, self.tokens / 1e6, loss, rate
+                )
             if rank == 0 and self.steps % self.config.checkpoint_steps == 0:
                 stated, open_ = measure_gate(self.model, self.tokenizer)
                 logger.info("Gate at %.2f M tokens: stated %.3f, not stated %.3f", self.tokens / 1e6, stated, open_)
@@ -213,8 +215,9 @@ def run_process(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    store = torch.distributed.FileStore(str(work / "rendezvous"), config.processes)
-    torch.distributed.init_process_group("gloo", store=store, rank=rank, world_size=config.processes)
+    torch.distributed.init_process_group(
+        "gloo", init_method=(work / "rendezvous").resolve().as_uri(), rank=rank, world_size=config.processes
+    )
     training = Pretraining(tokenizer, work, config)
     training.load()
     training.run(rank)
@@ -237,4 +240,4 @@ def pretrain(tokenizer: PreTrainedTokenizerFast, folder: Path, work: Path, confi
     """
     work.mkdir(parents=True, exist_ok=True)
     (work / "rendezvous").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(run_process, (tokenizer, folder, work, config), nprocs=config.processes)
+    spawn(run_process, (tokenizer, folder, work, config), nprocs=config.processes)  # type: ignore[no-untyped-call]

@@ -17,7 +17,9 @@ PROMPT_WORDS = "Context: it\nQuestion: it\nAnswer: not in the context"
 
 # A space belongs to the word after it; digits go in pairs, so that a year is two tokens.
 _WORD_PATTERN = r"'(?:s|t|re|ve|m|ll|d)| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_NAME = re.compile(f"( ?(?:{'|'.join(FIRST_SYLLABLES)})(?=[a-z]))({'|'.join(MIDDLE_SYLLABLES)})?({'|'.join(LAST_SYLLABLES)})")
+_NAME = re.compile(
+    f"( ?(?:{'|'.join(FIRST_SYLLABLES)})(?=[a-z]))({'|'.join(MIDDLE_SYLLABLES)})?({'|'.join(LAST_SYLLABLES)})"
+)
 
 
 def training_pieces(documents: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
+from components.core.registry.hub_errors import http_status, with_retries
 from components.core.settings import STARTER_DIR, Settings
 
 logger = logging.getLogger(__name__)
@@ -137,13 +138,9 @@ def _download(model: ModelConfig, settings: Settings, patterns: Sequence[str]) -
         return ResolvedModel(Path(folder), Path(folder).name)
 
     try:
-        try:
-            return download()
-        except httpx.TransportError:
-            logger.warning("The download of %s was cut; trying once more", model.model_id)
-            return download()
+        return with_retries(download)
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError, ValueError) as error:
-        raise StorageError(_explain(model, settings, error, _status(error))) from error
+        raise StorageError(_explain(model, settings, error, http_status(error))) from error
 
 
 def _explain(model: ModelConfig, settings: Settings, error: Exception, status: int | None) -> str:
@@ -163,16 +160,6 @@ def _explain(model: ModelConfig, settings: Settings, error: Exception, status: i
     if isinstance(error, ValueError) and status is None:
         return f"{what}: {_one_line(error)}. Check model.model_id."
     return f"{what}: the connection failed ({_one_line(error)}). Check the network and HF_ENDPOINT, and try again."
-
-
-def _status(error: BaseException | None) -> int | None:
-    """Status code of the Hub's answer behind an error, None where there was no answer."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if response is not None:
-            return int(response.status_code)
-        error = error.__cause__
-    return None
 
 
 def _check_weights(folder: Path, model_id: str) -> None:

@@ -31,8 +31,8 @@ def with_retries(call: Callable[[], _T], only: str = "") -> _T:
     return call()
 
 
-def _status(error: BaseException | None) -> int | None:
-    """Status code behind an error; the client wraps some errors several times."""
+def http_status(error: BaseException | None) -> int | None:
+    """Status code of the Hub's answer behind an error, None without one; the client wraps some errors several times."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None:
@@ -54,7 +54,7 @@ def _address(error: BaseException | None) -> str:
 def _is_transient(error: BaseException) -> bool:
     import httpx
 
-    status = _status(error)
+    status = http_status(error)
     if status is not None:
         return status >= 500 or status in (408, 429)
     chain: BaseException | None = error
@@ -67,7 +67,7 @@ def _is_transient(error: BaseException) -> bool:
 
 def cause(error: BaseException) -> str:
     """An error in two words: its status, or the name of its class."""
-    status = _status(error)
+    status = http_status(error)
     return f"HTTP {status}" if status is not None else type(error).__name__
 
 
@@ -83,7 +83,7 @@ def clear_errors(repo: str, settings: Settings, action: str) -> Iterator[None]:
 
 
 def _explain(error: Exception, repo: str, settings: Settings) -> str:
-    status, endpoint = _status(error), settings.hf_endpoint
+    status, endpoint = http_status(error), settings.hf_endpoint
     remedy = NEW_TOKEN.format(endpoint=endpoint)
     if status == 401:
         return f"the Hub does not know HF_TOKEN (401). It may be mistyped, expired or revoked: {remedy}."

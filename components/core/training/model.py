@@ -13,7 +13,7 @@ from components.core.training.hardware import Hardware
 
 logger = logging.getLogger(__name__)
 
-_STALE = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "training_info.json")
+_STALE = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json", "training_info.json")
 
 
 def load_base(folder: Path, training: TrainingConfig, hardware: Hardware) -> tuple[Any, Any]:
@@ -108,7 +108,7 @@ def remove_stale_files(output_dir: Path) -> None:
 
 
 def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge: bool) -> None:
-    """Write weights, config, generation config and tokenizer.
+    """Write weights, configs and tokenizer; an adapter goes without config.json.
 
     Args:
         model: The trained model; an adapter on it is merged into the weights or written alone.
@@ -135,8 +135,10 @@ def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge:
             model.generation_config = GenerationConfig.from_model_config(model.config)
             model.save_pretrained(output_dir)
         read_tokenizer(base_dir).save_pretrained(output_dir)
+        # beside an adapter a config.json would tell transformers that the whole model is here
+        adapter = (output_dir / "adapter_config.json").is_file()
         for name in CONFIG_FILES:
-            if (base_dir / name).is_file():
+            if (base_dir / name).is_file() and not (adapter and name == "config.json"):
                 shutil.copyfile(base_dir / name, output_dir / name)
     except (OSError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
