@@ -13,7 +13,7 @@ OVERRIDES = $(if $(MODEL),model.model_id=$(MODEL)) $(if $(DATASET),data.dataset_
 PIPELINE = $(BIN)/python -m llm-pipelines.fine-tune-pipeline $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make the virtual environment (.venv) with every package pinned
 

@@ -232,18 +232,15 @@ def main() -> None:
     options = parser.parse_args()
     results = measure(draw_rows(options.rows, seed=0), options.rounds, options.layers, options.hidden)
     print(f"\n{results['parameters'] / 1e6:.1f}M parameters, {results['rows']} rows, {results['tokens']} tokens")
-    print(
-        f"{'':12} {'tokens/s':>9} {'whole call':>11} {'per CPU s':>10} {'loss':>7}  (before: {results['loss_before']:.3f})"
-    )
+    columns = ("tokens_per_second", "tokens_per_second_of_the_call", "tokens_per_cpu_second", "loss_after")
+    print(f"{'':12} {'tokens/s':>9} {'whole call':>11} {'per CPU s':>10} {'loss':>7}")
     for name, found in results["contenders"].items():
-        print(
-            f"{name:12} {found['tokens_per_second']:9.0f} {found['tokens_per_second_of_the_call']:11.0f} "
-            f"{found['tokens_per_cpu_second']:10.0f} {found['loss_after']:7.3f}"
-        )
+        speed, call, cpu, loss = (found[column] for column in columns)
+        print(f"{name:12} {speed:9.0f} {call:11.0f} {cpu:10.0f} {loss:7.3f}")
+    print(f"Loss before: {results['loss_before']:.3f}")
     for ratio in results["ratios"]:
-        print(
-            f"{ratio['ours']} / {ratio['peer']}: {ratio['ratio']:.2f}x (goal {ratio['goal']}x), CPU time {ratio['cpu_ratio']:.2f}x"
-        )
+        found = f"{ratio['ratio']:.2f}x (goal {ratio['goal']}x), by CPU time {ratio['cpu_ratio']:.2f}x"
+        print(f"{ratio['ours']} / {ratio['peer']}: {found}")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(f"written to {RESULTS}")
