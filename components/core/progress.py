@@ -9,8 +9,8 @@ import warnings
 def log_to_stdout() -> None:
     """Send INFO and above of our own modules, and WARNING and above of all others, to standard output.
 
-    Call it before a heavy import: the libraries read then whether to draw progress bars, of which a log would hold a line
-    for every redraw.
+    Call it before a heavy import: the libraries read then whether to draw progress bars, of which a log would hold
+    a line for every redraw.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.simplefilter("ignore", FutureWarning)

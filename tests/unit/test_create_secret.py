@@ -1,4 +1,4 @@
-"""`make create-secret` against a loopback server that stands in for the Kubernetes API and stores secrets as objects."""
+"""`make create-secret` against a loopback server that stands in for the Kubernetes API: it stores secrets."""
 
 import base64
 import json

@@ -44,7 +44,8 @@ def load_recipe(path: Path | None, overrides: Sequence[str], catalogue: Path | N
     Args:
         path: YAML file with sections; None takes the defaults.
         overrides: `section.key=value` strings; they win over everything else.
-        catalogue: Folder of model files (`model_id`, `model_specific_defaults`), whose defaults win over the global ones.
+        catalogue: Folder of model files (`model_id`, `model_specific_defaults`); their defaults win over the global
+            ones.
 
     Raises:
         ConfigError: With all problems at once: unknown keys, wrong types, impossible combinations.
@@ -93,7 +94,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parse_override(text: str) -> dict[str, Any]:
-    """`training.learning_rate=2e-5` as a nested mapping; the value stays text unless it is YAML for a list, map or null."""
+    """`section.key=value` as a nested mapping; the value stays text unless it is YAML for a list, map or null."""
     key, separator, value = text.partition("=")
     parts = key.strip().split(".")
     if not separator or len(parts) < 2 or not all(parts):

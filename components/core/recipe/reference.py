@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
@@ -13,8 +13,8 @@ REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "recipe.md"
 
 HEAD = """# Recipe reference
 
-Made from the types by `make docs`; a test keeps it current. A recipe is a YAML file of these sections; any key can also be
-given on the command line as `section.key=value`. Precedence: defaults < model-specific defaults (`recipes/models/`) <
+Made from the types by `make docs`; a test keeps it current. A recipe is a YAML file of these sections; any key can also
+be given on the command line as `section.key=value`. Precedence: defaults < model-specific defaults (`recipes/models/`) <
 recipe file < command line. An unknown key is an error.
 """
 
@@ -25,8 +25,7 @@ def reference() -> str:
 
 
 def _section(name: str, field: FieldInfo) -> str:
-    section = field.annotation
-    assert isinstance(section, type) and issubclass(section, Section)
+    section = cast(type[Section], field.annotation)
     doc = (section.__doc__ or "").strip().splitlines()[0]
     rows = "".join(_row(key, inner) for key, inner in section.model_fields.items())
     return f"\n## {name}\n\n{doc}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{rows}"

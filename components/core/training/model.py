@@ -120,27 +120,27 @@ def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge:
     Raises:
         StorageError: If the folder cannot be written.
     """
-    from safetensors import SafetensorError
     from transformers import GenerationConfig
 
+    adapter = hasattr(model, "peft_config") and not merge
+    if not adapter:
+        model = model.merge_and_unload() if hasattr(model, "peft_config") else model
+        model = model.to("cpu", dtype=dtype)
+        # checked when written, and the base model's own may hold what its checks refuse
+        model.generation_config = GenerationConfig.from_model_config(model.config)
     try:
-        if hasattr(model, "peft_config") and not merge:
+        if adapter:
+            # without the option peft asks the Hub about the base model's vocabulary
             model.save_pretrained(output_dir, save_embedding_layers=False)
             (output_dir / "README.md").unlink(missing_ok=True)  # an empty model card
         else:
-            if hasattr(model, "peft_config"):
-                model = model.merge_and_unload()
-            model = model.to("cpu", dtype=dtype)
-            # checked when written, and the base model's own may hold what its checks refuse
-            model.generation_config = GenerationConfig.from_model_config(model.config)
             model.save_pretrained(output_dir)
         read_tokenizer(base_dir).save_pretrained(output_dir)
-        # beside an adapter a config.json would tell transformers that the whole model is here
-        adapter = (output_dir / "adapter_config.json").is_file()
         for name in CONFIG_FILES:
+            # beside an adapter a config.json would tell transformers that the whole model is here
             if (base_dir / name).is_file() and not (adapter and name == "config.json"):
                 shutil.copyfile(base_dir / name, output_dir / name)
-    except (OSError, SafetensorError) as error:
+    except Exception as error:  # the tokenizers library raises a bare Exception when it cannot write
         reason = " ".join(str(error).split())[:200]
         raise StorageError(
             f"cannot write the model to {output_dir}: {reason}. Free some space and run again; training is kept."
