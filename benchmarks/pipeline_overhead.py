@@ -1,8 +1,8 @@
 """What the pipeline costs beyond the work: the local run against the same core functions called by plain scripts.
 
 Two peers, in turn with ours in each round: `script` calls all core functions in one process; `processes` calls each in
-a process of its own, so that it pays the imports that each step needs and nothing else. The goal is at most one second a
-step over `processes`, and five seconds for a re-run that takes everything from the cache.
+a process of its own, so that it pays the imports that each step needs and nothing else. The goal is at most one second
+a step over `processes`, and five seconds for a re-run that takes everything from the cache.
 
     python -m benchmarks.pipeline_overhead [--rounds N]
 """

@@ -14,8 +14,8 @@ REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "recipe.md"
 HEAD = """# Recipe reference
 
 Made from the types by `make docs`; a test keeps it current. A recipe is a YAML file of these sections; any key can also
-be given on the command line as `section.key=value`. Precedence: defaults < model-specific defaults (`recipes/models/`) <
-recipe file < command line. An unknown key is an error.
+be given on the command line as `section.key=value`. Precedence: defaults < model-specific defaults (`recipes/models/`)
+< recipe file < command line. An unknown key is an error.
 """
 
 

@@ -66,7 +66,7 @@ class DataConfig(Section):
     columns: dict[str, str] = {}
     """Our column name to the dataset's, for example `{context: passage, question: query}`."""
     seed: int = 42
-    """Seed of the shuffle when a missing split is cut from another (only train: 80/10/10; train and one other: 80/20)."""
+    """Seed of the shuffle when a missing split is cut from another (only train: 80/10/10; train and another: 80/20)."""
     max_rows: Count | None = None
     """Keep at most this many rows of each split, the first after the shuffle; none keeps all."""
     on_bad_row: Literal["stop", "drop"] = "stop"
@@ -128,7 +128,7 @@ class TrainingConfig(Section):
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this norm."""
     precision: Literal["auto", "32", "16"] = "auto"
-    """`16` is bf16 where the hardware has it, else fp16 (fp32 on a CPU without bf16 units); `auto` is 16 on a GPU only."""
+    """`16` is bf16 where the hardware has it, else fp16 (fp32 on a CPU without bf16 units); `auto`: 16 on GPUs only."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """`auto` recomputes activations only when they would not fit into memory."""
     eval_steps: Annotated[float, Field(gt=0)] = 0.25
