@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class PretrainingConfig:
     """How the shipped model was pretrained."""
 
-    total_tokens: int = 45_000_000
+    total_tokens: int = 22_700_000
     processes: int = 2
     """Each uses one core; gradients are averaged over them at every step."""
     batch_tokens: int = 3000

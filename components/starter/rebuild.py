@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rebuild the starter model and its data set.")
     parser.add_argument("--data-only", action="store_true", help="write the data set and stop")
     parser.add_argument("--output", type=Path, default=HERE, help="folder for data/ and model/")
-    parser.add_argument("--work", type=Path, default=Path("starter-pretraining"), help="folder for the checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("build/starter"), help="folder for the checkpoint")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     write_data_set(arguments.output / "data")

@@ -11,6 +11,12 @@ from pathlib import Path
 import pytest
 from support.tiny_training import write_base_model, write_tokens
 
+from components.core.errors import StorageError
+from components.core.recipe import LoraConfig, ModelConfig, TaskConfig, TrainingConfig
+from components.core.settings import Settings
+from components.core.training import finetune
+from components.core.training.checkpoints import seal_checkpoint
+
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,3 +116,29 @@ def test_a_full_disk_names_the_remedy_and_the_next_run_goes_on(tmp_path, start):
     assert "CHECKPOINT_DIR" in output
     assert "Traceback" not in output
     assert "resumed from None" in finish(start("model", "home"))
+
+
+def test_a_stop_before_the_last_validation_is_made_up_for_by_the_next_run(tmp_path):
+    base, tokens = write_base_model(tmp_path / "base"), write_tokens(tmp_path / "tokens")
+    config = TrainingConfig(max_steps=4, tokens_per_batch=256, logging_steps=1)
+
+    def run(output, home):
+        model, settings = ModelConfig(model_id=str(base)), Settings(whetstone_home=home)
+        return finetune(TaskConfig(), model, config, LoraConfig(), tokens, tmp_path / output, settings)
+
+    whole = run("whole", tmp_path / "home-whole")
+    # a folder where a file has to go: the model cannot be written, so the checkpoint of the last step stays
+    (tmp_path / "model" / "tokenizer.json").mkdir(parents=True)
+    with pytest.raises(StorageError, match="training is kept"):
+        run("model", tmp_path / "home")
+    (tmp_path / "model" / "tokenizer.json").rmdir()
+    (checkpoint,) = (tmp_path / "home").glob("checkpoints/*/checkpoint-4")
+    state = json.loads((checkpoint / "trainer_state.json").read_text())
+    state["log_history"] = [p for p in state["log_history"] if p["step"] < 4 or "validation_loss" not in p]
+    (checkpoint / "trainer_state.json").write_text(json.dumps(state))
+    seal_checkpoint(checkpoint)
+
+    again = run("model", tmp_path / "home")
+    assert again.resumed_from_step == 4
+    assert again.validation_loss == pytest.approx(whole.validation_loss)
+    assert "validation_loss" in (tmp_path / "model" / "training_log.jsonl").read_text().splitlines()[-1]

@@ -78,6 +78,7 @@ def find_checkpoint(folder: Path) -> tuple[Path, int] | None:
 
 def seal_checkpoint(checkpoint: Path) -> None:
     """Mark a checkpoint as complete, once all its bytes are on the disk."""
+    (checkpoint / MARKER_FILE).unlink(missing_ok=True)
     files = {}
     for path in sorted(path for path in checkpoint.rglob("*") if path.is_file()):
         with path.open("rb") as file:

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 Piece = dict[str, torch.Tensor]
 
+_LOG_NAMES = {"eval_loss": "validation_loss"}
+
 
 def summed_loss(model: Any, piece: Piece) -> torch.Tensor:
     """Cross-entropy of all labels of a piece, added up; only their positions go through the output layer."""
@@ -151,11 +153,12 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         """Add a point to the curves."""
         if "train_runtime" in logs:
             return
-        if not math.isfinite(logs.get("loss", 0.0)):
+        if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "eval_loss")):
             raise _diverged(self.state.global_step)
         step = self.state.global_step
         point: dict[str, Any] = {"step": step, "epoch": round(self._plan.epoch_after(step), 4)}
-        point |= {"validation_loss" if name == "eval_loss" else name: value for name, value in logs.items()}
+        # JSON has no infinity, which is the gradient norm of a step that the fp16 scaler skips
+        point |= {_LOG_NAMES.get(name, name): value for name, value in logs.items() if math.isfinite(value)}
         if "loss" in logs:
             seconds = self.seconds - self._seconds_logged
             point["tokens_per_second"] = round((self.tokens - self._tokens_logged) / max(seconds, 1e-9), 1)

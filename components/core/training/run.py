@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 _ADAM_BYTES = 12
 """Per trained weight: its gradient and two moments, in fp32."""
 
@@ -74,6 +75,9 @@ class TrainingRun:
                 raise TrainingError("stopped by SIGTERM before the first step; run again to start.")
             with _memory_errors():
                 trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
+            if len(self.validation) and "validation_loss" not in trainer.state.log_history[-1]:
+                # an earlier try was stopped between the last step and its validation
+                trainer.evaluate()
             if stop.made:
                 step = trainer.state.global_step
                 raise TrainingError(f"stopped by SIGTERM after step {step}; run again to continue.")
@@ -194,7 +198,7 @@ def _memory_errors() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
         raise TrainingError(
             "memory ran out while training. Lower tokens.max_seq_length or training.tokens_per_batch, set "
