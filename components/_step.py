@@ -1,7 +1,9 @@
 """The `step` decorator: one image for all steps, and nothing installed at run time."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from kfp import dsl
@@ -17,3 +19,10 @@ def step(function: Callable[..., Any]) -> Any:
     """
     image = os.environ.get("PIPELINE_IMAGE") or DEFAULT_IMAGE
     return dsl.component(base_image=image, install_kfp_package=False)(function)
+
+
+def log_metrics(artifact: Any, values: Mapping[str, float]) -> None:
+    """Log metrics, and write them as JSON: the local cache only believes in artifacts that are files."""
+    for name, value in values.items():
+        artifact.log_metric(name, value)
+    Path(artifact.path).write_text(json.dumps(values), encoding="utf-8")

@@ -25,6 +25,7 @@ def evaluate_model(
     import shutil
     from pathlib import Path
 
+    from components._step import log_metrics
     from components.core.errors import user_errors
     from components.core.progress import log_to_stdout
 
@@ -56,6 +57,5 @@ def evaluate_model(
         print(result.verdict.headline)
         shutil.copyfile(folder / "report.html", report.path)
         shutil.copyfile(folder / "report.md", summary.path)
-        for name, value in result.flat_metrics().items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, result.flat_metrics())
         return (result.verdict.status,)

@@ -18,6 +18,7 @@ def fetch_dataset(
     import shutil
     from pathlib import Path
 
+    from components._step import log_metrics
     from components.core.errors import user_errors
     from components.core.progress import log_to_stdout
 
@@ -32,5 +33,4 @@ def fetch_dataset(
             DataConfig.model_validate(data), TaskConfig.model_validate(task), folder, load_settings(), source_version
         )
         shutil.copyfile(folder / "report.html", report.path)
-        for split, rows in result.rows.items():
-            metrics.log_metric(f"{split}_rows", rows)
+        log_metrics(metrics, result.metrics())

@@ -18,6 +18,7 @@ def finetune_model(
     """Fine-tune the base model on the tokens; a tried-again step goes on from its last complete checkpoint."""
     from pathlib import Path
 
+    from components._step import log_metrics
     from components.core.errors import user_errors
     from components.core.progress import log_to_stdout
 
@@ -39,5 +40,4 @@ def finetune_model(
             Path(output_model_dir.path),
             settings,
         )
-        for name, value in result.metrics().items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, result.metrics())

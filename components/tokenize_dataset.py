@@ -19,6 +19,7 @@ def tokenize_dataset(
     import shutil
     from pathlib import Path
 
+    from components._step import log_metrics
     from components.core.errors import user_errors
     from components.core.progress import log_to_stdout
 
@@ -38,5 +39,4 @@ def tokenize_dataset(
             load_settings(),
         )
         shutil.copyfile(folder / "report.html", report.path)
-        for name, value in result.metrics().items():
-            metrics.log_metric(name, value)
+        log_metrics(metrics, result.metrics())

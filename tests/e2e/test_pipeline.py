@@ -70,7 +70,7 @@ def test_the_main_job_ends_with_a_registered_better_model(passed_run):
     assert len(registered) == 1
     run = client.get_run(registered[0].run_id)
     assert run.data.params["training.num_train_epochs"] in ("2", "2.0")
-    assert len(client.get_metric_history(run.info.run_id, "train_loss")) > 1
+    assert len(client.get_metric_history(run.info.run_id, "train/loss")) > 1
     model = printed_path(found, "Model")
     assert model.parent.parent == home / "registry"
     assert {"model.safetensors", "prompt.json", "model_info.json", "manifest.json", "README.md"} <= set(

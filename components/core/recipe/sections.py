@@ -110,7 +110,7 @@ class TrainingConfig(Section):
     warmup_steps: Annotated[float, Field(ge=0)] = 0.03
     """Optimizer steps of warm-up; below 1 it is a fraction of all steps."""
     tokens_per_batch: Count = 4096
-    """Token budget of one optimizer step on one device, padding not counted."""
+    """Tokens of one batch, padding not counted; an optimizer step takes `gradient_accumulation_steps` batches."""
     per_device_train_batch_size: Count | None = None
     """Rows in a batch; none fills each batch up to `tokens_per_batch`."""
     gradient_accumulation_steps: Count = 1
