@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements.txt components/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: $(PYTHON) is not Python 3.11, which the pinned packages need. Name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: cannot make $(VENV). Install the venv module (Debian: apt-get install python3.11-venv)."; exit 2; }
 	@echo "Installing the pinned packages into $(VENV) (2-4 minutes, once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-input -r requirements.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r requirements.txt
 	@touch $@
 
 run: setup ## Fine-tune, evaluate, gate and register (MODEL= DATASET= RECIPE= ARGS=)
@@ -50,7 +50,7 @@ starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
 
 benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead; all when empty)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-input -r benchmarks/requirements.txt
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
 	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint ## Lint, type-check and run all tests
