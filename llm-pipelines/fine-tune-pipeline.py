@@ -59,6 +59,7 @@ def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
 
 def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: str, cache: bool) -> int:
     from components.core.data import source_version
+    from components.core.registry.hub import check_write_access
 
     version = source_version(loaded.recipe.data, settings)
     if host:
@@ -68,6 +69,7 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
         )
         print(f"Run started: {address}")
         return 0
+    check_write_access(settings)
     # What fails here fails again: the cause is the recipe, not a node that went away. Checkpoints are files here.
     resources = loaded.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})
     here = loaded.recipe.model_copy(update={"resources": resources})

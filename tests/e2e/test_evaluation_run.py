@@ -91,7 +91,7 @@ def test_the_champion_is_compared_and_recognised_when_it_is_the_same_model(folde
     copy = shutil.copytree(folders["tuned"], tmp_path / "registry-3")
     same = run(folders, dataset, tmp_path, champion_dir=copy)
     assert not same.verdict.passed
-    assert any("registered champion is the same model" in reason for reason in same.verdict.reasons)
+    assert any("registered champion, which is the same model" in reason for reason in same.verdict.reasons)
 
 
 def test_known_models_are_not_asked_again(folders, dataset, tmp_path, caplog):

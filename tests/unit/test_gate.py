@@ -134,7 +134,7 @@ def test_a_champion_with_the_same_weights_is_never_replaced(rule):
     scores = {"base": answers(0.1), "tuned": answers(0.8), "champion": answers(0.8)}
     found = verdict(GateConfig(champion=rule), same=["champion"], **scores)
     assert (found.status, found.outcome) == ("refused", "no difference")
-    assert "the registered champion is the same model" in found.headline
+    assert "the registered champion, which is the same model" in found.headline
 
 
 def test_a_champion_that_scores_the_same_on_every_row_is_not_replaced():

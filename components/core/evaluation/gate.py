@@ -98,9 +98,12 @@ def _against_champion(gate: GateConfig, everything: Slice, same: bool, confidenc
     label, gap = METRIC_LABELS[gate.metric], everything.differences["champion"][gate.metric]
     numbers = f"(difference {describe(gap, confidence)})"
     if same:
-        return "no difference", f"the registered champion is the same model as the tuned one {numbers}"
+        return "no difference", f"no difference from the registered champion, which is the same model {numbers}"
     if gap.changed == 0:
-        return "no difference", f"the registered champion scores the same on every row {numbers}"
+        return (
+            "no difference",
+            f"no difference from the registered champion, which scores the same on every row {numbers}",
+        )
     if gate.champion == "not_worse":
         allowed = points(gate.tolerance)
         if gap.low <= -gate.tolerance + _ROUNDING:
