@@ -6,7 +6,7 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.core.errors import StorageError, TrainingError
 from components.core.recipe import LoraConfig, ModelConfig, TaskConfig, TrainingConfig
@@ -14,25 +14,15 @@ from components.core.registry.base_model import ResolvedModel, resolve_model
 from components.core.settings import Settings
 from components.core.tasks import read_prompt, write_prompt
 from components.core.training.checkpoints import checkpoint_key, hash_weights, hold_checkpoints
-from components.core.training.hardware import (
-    choose_hardware,
-)
-from components.core.training.model import (
-    remove_stale_files,
-    write_json,
-)
+from components.core.training.hardware import choose_hardware
+from components.core.training.model import remove_stale_files, write_json
 from components.core.training.result import TrainingResult
 from components.core.training.rows import read_rows
 from components.core.training.run import TrainingRun
 
-if TYPE_CHECKING:
-    pass
-
 logger = logging.getLogger(__name__)
 
 INFO_FILE = "training_info.json"
-_ADAM_BYTES = 12
-"""Per trained weight: its gradient and two moments, in fp32."""
 
 
 def finetune(
