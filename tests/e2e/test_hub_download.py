@@ -12,7 +12,7 @@ from support.run_output import write_llama
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
 from components.core.registry import hub_errors
-from components.core.registry.base_model import load_tokenizer, resolve_model
+from components.core.registry.base_model import read_tokenizer, resolve_model, resolve_tokenizer
 from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,12 @@ def test_a_downloaded_model_loads(hub, llama):
     hub.add_repo("model", BASE, llama)
     model = AutoModelForCausalLM.from_pretrained(resolve(hub).path)
     assert model.config.model_type == "llama"
-    assert load_tokenizer(ModelConfig(model_id=BASE), Settings(hf_endpoint=hub.url)).convert_tokens_to_ids("bridge") > 0
+    assert (
+        read_tokenizer(
+            resolve_tokenizer(ModelConfig(model_id=BASE), Settings(hf_endpoint=hub.url)).path
+        ).convert_tokens_to_ids("bridge")
+        > 0
+    )
 
 
 def test_an_older_revision_can_be_asked_for(hub, llama):

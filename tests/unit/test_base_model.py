@@ -6,7 +6,7 @@ from support.small_tokenizers import byte_level
 
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
-from components.core.registry.base_model import load_tokenizer, resolve_model
+from components.core.registry.base_model import read_tokenizer, resolve_model, resolve_tokenizer
 from components.core.settings import Settings
 
 CONFIG = json.dumps({"model_type": "llama", "max_position_embeddings": 64}).encode()
@@ -45,7 +45,7 @@ def test_only_config_tokenizer_and_safetensors_come_from_the_hub(hub, tokenizer_
 
 def test_the_tokenizer_comes_without_the_weights(hub, tokenizer_bytes):
     hub.add_repo("model", "acme/base", model_files(tokenizer_bytes), private=False, gated=False)
-    tokenizer = load_tokenizer(ModelConfig(model_id="acme/base"), settings(hub))
+    tokenizer = read_tokenizer(resolve_tokenizer(ModelConfig(model_id="acme/base"), settings(hub)).path)
     assert len(tokenizer) == len(byte_level())
     assert not [request for request in hub.requests if "safetensors" in request.path]
 
@@ -123,4 +123,4 @@ def test_a_hub_that_refuses_connections_is_named():
 def test_a_folder_without_tokenizer_is_named(tmp_path):
     (tmp_path / "config.json").write_bytes(CONFIG)
     with pytest.raises(StorageError, match="cannot load a tokenizer from"):
-        load_tokenizer(ModelConfig(model_id=str(tmp_path)), Settings())
+        read_tokenizer(resolve_tokenizer(ModelConfig(model_id=str(tmp_path)), Settings()).path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
+from components.core.registry.facts import read_json
 from components.core.registry.hub_errors import http_status, with_retries
 from components.core.settings import STARTER_DIR, Settings
 
@@ -63,15 +64,6 @@ def resolve_tokenizer(model: ModelConfig, settings: Settings) -> ResolvedModel:
     return _resolve(model, settings, (*CONFIG_FILES, *TOKENIZER_FILES))
 
 
-def load_tokenizer(model: ModelConfig, settings: Settings) -> Any:
-    """Load the base model's tokenizer, and nothing else of it.
-
-    Raises:
-        StorageError: If there is none or it cannot be read.
-    """
-    return read_tokenizer(resolve_tokenizer(model, settings).path)
-
-
 def read_tokenizer(folder: Path) -> Any:
     """Load the tokenizer of a local folder.
 
@@ -99,14 +91,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     Raises:
         StorageError: If it is missing or is not a JSON object.
     """
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} is missing or not JSON ({_one_line(error)}). Name a complete model.") from error
-    if not isinstance(config, dict):
-        raise StorageError(f"{path} is not a JSON object. Name a complete model.")
-    return config
+    return read_json(folder / "config.json", "Name a complete model.")
 
 
 def _resolve(model: ModelConfig, settings: Settings, patterns: Sequence[str]) -> ResolvedModel:
