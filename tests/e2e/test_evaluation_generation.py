@@ -26,7 +26,7 @@ def prompts_of(count, longest=60):
     return [[chance.randrange(2, 258) for _ in range(chance.randrange(3, longest))] for _ in range(count)]
 
 
-def one_by_one(model, prompt, ends, max_new_tokens):
+def one_by_one(model, prompt, ends, max_new_tokens, repetition_penalty=1.0):
     import torch
 
     out = model.generate(
@@ -35,6 +35,7 @@ def one_by_one(model, prompt, ends, max_new_tokens):
         do_sample=False,
         eos_token_id=sorted(ends),
         pad_token_id=0,
+        repetition_penalty=repetition_penalty,
     )[0, len(prompt) :].tolist()
     return out[:-1] if out[-1] in ends else out
 
@@ -47,6 +48,15 @@ def test_batched_tokens_are_those_of_generate_on_each_row_alone(model, tokens_pe
     expected = [one_by_one(model, prompt, ends, 12) for prompt in prompts]
     assert len({len(answer) for answer in expected}) > 4
     assert generate_greedy(model, prompts, StopRule(ends), 12, tokens_per_batch) == expected
+
+
+@pytest.mark.parametrize("penalty", [1.03, 1.5])
+def test_the_repetition_penalty_is_that_of_generate(model, penalty):
+    prompts = prompts_of(20)
+    ends = frozenset(range(0, 258, 9))
+    expected = [one_by_one(model, prompt, ends, 12, penalty) for prompt in prompts]
+    assert generate_greedy(model, prompts, StopRule(ends), 12, 800, repetition_penalty=penalty) == expected
+    assert expected != generate_greedy(model, prompts, StopRule(ends), 12, 800)
 
 
 def test_sliding_window_attention_gives_the_tokens_of_generate_too():

@@ -86,6 +86,8 @@ def evaluate(
         bootstrap_samples=evaluation.bootstrap_samples,
         seed=evaluation.seed,
         max_new_tokens=evaluation.max_new_tokens,
+        repetition_penalty=evaluation.repetition_penalty,
+        one_line=stays_on_a_line(tuned, rows),
         rows=len(rows),
         contexts=contexts,
         resampled="contexts" if MIN_GROUPS <= contexts < len(rows) else "rows",

@@ -78,6 +78,7 @@ def generate_greedy(
     max_new_tokens: int,
     tokens_per_batch: int,
     name: str = "model",
+    repetition_penalty: float = 1.0,
 ) -> list[list[int]]:
     """The most likely continuation of each prompt, token by token, in the order of the prompts.
 
@@ -88,6 +89,7 @@ def generate_greedy(
         max_new_tokens: Longest answer, in tokens.
         tokens_per_batch: Rows times tokens (prompt and answer, padding counted) held at once; a longer row goes alone.
         name: What the progress line calls the model.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens that stand in prompt or answer.
     """
     import torch
 
@@ -98,7 +100,8 @@ def generate_greedy(
     with torch.inference_mode():
         for batch in plan_batches([len(prompts[position]) for position in asked], tokens_per_batch, max_new_tokens):
             positions = [asked[number] for number in batch]
-            found = _generate_batch(model, [prompts[position] for position in positions], stop, max_new_tokens)
+            batch_prompts = [prompts[position] for position in positions]
+            found = _generate_batch(model, batch_prompts, stop, max_new_tokens, repetition_penalty)
             for position, answer in zip(positions, found, strict=True):
                 answers[position] = answer
             done += len(positions)
@@ -120,7 +123,7 @@ def _progress(name: str, rows: int) -> Callable[[int], None]:
 
 
 def _generate_batch(
-    model: Any, prompts: Sequence[Sequence[int]], stop: StopRule, max_new_tokens: int
+    model: Any, prompts: Sequence[Sequence[int]], stop: StopRule, max_new_tokens: int, repetition_penalty: float
 ) -> list[list[int]]:
     import torch
     from transformers import DynamicCache
@@ -137,6 +140,7 @@ def _generate_batch(
     position_ids = (mask[:, :width].cumsum(1) - 1).clamp(min=0)
     tables = _stop_tables(stop, model.config.get_text_config().vocab_size, device)
     cache = DynamicCache(config=model.config)
+    penalty = _Penalty(prompts, tables[0].numel(), repetition_penalty, device)
     rows = torch.arange(len(prompts), device=device)
     spoken = torch.zeros(len(prompts), dtype=torch.bool, device=device)
     finished = torch.zeros_like(spoken)
@@ -150,7 +154,8 @@ def _generate_batch(
             use_cache=True,
             logits_to_keep=1,
         )
-        chosen = output.logits[:, -1].argmax(-1)
+        chosen = penalty.apply(output.logits[:, -1]).argmax(-1)
+        penalty.note(chosen)
         ends, newline, blank = (table[chosen] for table in tables)
         spoken |= ~blank
         finished |= ends
@@ -167,7 +172,41 @@ def _generate_batch(
             cache.batch_select_indices(kept)
             input_ids, position_ids, mask = input_ids[kept], position_ids[kept], mask[kept]
             rows, spoken, finished = rows[kept], spoken[kept], finished[kept]
+            penalty.keep(kept)
     return [[token for token in row if token >= 0] for row in tokens.tolist()]
+
+
+class _Penalty:
+    """The repetition penalty of CTRL (Keskar et al. 2019), as transformers applies it."""
+
+    def __init__(
+        self, prompts: Sequence[Sequence[int]], vocabulary: int, factor: float, device: "torch.device"
+    ) -> None:
+        import torch
+
+        self._factor = factor
+        self._seen = torch.zeros((len(prompts), vocabulary if factor != 1.0 else 0), dtype=torch.bool, device=device)
+        if factor != 1.0:
+            for row, prompt in enumerate(prompts):
+                self._seen[row, torch.tensor(prompt, device=device)] = True
+
+    def apply(self, logits: "torch.Tensor") -> "torch.Tensor":
+        """Logits of shape (rows, vocabulary) with those of seen tokens lowered."""
+        import torch
+
+        if self._factor == 1.0:
+            return logits
+        lowered = torch.where(logits > 0, logits / self._factor, logits * self._factor)
+        return torch.where(self._seen, lowered, logits)
+
+    def note(self, chosen: "torch.Tensor") -> None:
+        """Remember the next token of each row."""
+        if self._factor != 1.0:
+            self._seen.scatter_(1, chosen[:, None], True)
+
+    def keep(self, kept: "torch.Tensor") -> None:
+        """Go on with some of the rows."""
+        self._seen = self._seen[kept]
 
 
 def _stop_tables(stop: StopRule, vocabulary: int, device: "torch.device") -> list["torch.Tensor"]:

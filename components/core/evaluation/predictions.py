@@ -74,7 +74,13 @@ def predict(
     prompts = task.encode_prompts(rows, tokenizer, candidate.prompt, limit)
     stop = stop_rule(model, tokenizer, layout(tokenizer, candidate.prompt.chat_template).stop_ids, one_line)
     answers = generate_greedy(
-        model, prompts.input_ids, stop, config.max_new_tokens, config.tokens_per_batch, candidate.name
+        model,
+        prompts.input_ids,
+        stop,
+        config.max_new_tokens,
+        config.tokens_per_batch,
+        candidate.name,
+        config.repetition_penalty,
     )
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     if one_line:
@@ -114,6 +120,7 @@ def _cache_key(candidate: Candidate, rows: Sequence[Row], config: EvaluationConf
         "prompt": asdict(candidate.prompt),
         "rows": fingerprint_rows(rows),
         "max_new_tokens": config.max_new_tokens,
+        "repetition_penalty": config.repetition_penalty,
         "one_line": one_line,
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "transformers": transformers.__version__,

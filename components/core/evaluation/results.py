@@ -98,6 +98,9 @@ class Evaluation(Result):
     bootstrap_samples: int
     seed: int
     max_new_tokens: int
+    repetition_penalty: float = 1.0
+    one_line: bool = False
+    """A line break ended the tuned model's answers; it is served so."""
     rows: int
     contexts: int
     resampled: Literal["contexts", "rows"]

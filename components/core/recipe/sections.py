@@ -173,6 +173,8 @@ class EvaluationConfig(Section):
     """Judge at most this many rows of the test split; none judges all."""
     max_new_tokens: Count = 32
     """Longest answer, in tokens."""
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.03
+    """Divides the logits of tokens that stand in prompt or answer already; saved with the model, which is served so."""
     tokens_per_batch: Count = 16384
     """Token budget of one generation batch, padding counted."""
     bootstrap_samples: Annotated[int, Field(ge=100)] = 2000

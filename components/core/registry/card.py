@@ -143,7 +143,8 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
     else:
         lines.append('inputs = tokenizer(text, return_tensors="pt", return_token_type_ids=False)')
     lines += [
-        f"output = model.generate(**inputs, max_new_tokens={facts.max_new_tokens}, do_sample=False)",
+        f"output = model.generate(**inputs, max_new_tokens={facts.max_new_tokens}, do_sample=False, "
+        f"repetition_penalty={facts.judged.repetition_penalty})",
         'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())',
     ]
     intro = "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."

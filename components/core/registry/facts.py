@@ -64,6 +64,8 @@ class Judged(_Read):
     verdict: VerdictFacts
     notes: list[str] = []
     dataset_fingerprint: str
+    repetition_penalty: float = 1.0
+    one_line: bool = False
 
     @property
     def everything(self) -> ScoredSlice:
@@ -154,6 +156,10 @@ class RunFacts:
             "recipe": self.recipe,
             "metrics": self.judged.flat_metrics(),
             "verdict": self.judged.verdict.model_dump(),
+            "generation": {
+                "repetition_penalty": self.judged.repetition_penalty,
+                "one_line": self.judged.one_line,
+            },
             "training": {
                 "device": self.training.device,
                 "precision": self.training.precision,
