@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run dry-run compile create-secret mlflow docs starter benchmark test lint clean
+.PHONY: help setup run serve stop dry-run compile create-secret mlflow docs starter benchmark test lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -25,8 +25,14 @@ $(VENV)/.installed: requirements.txt components/requirements.txt
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r requirements.txt
 	@touch $@
 
-run: setup ## Fine-tune, evaluate, gate and register (MODEL= DATASET= RECIPE= ARGS=)
-	@$(PIPELINE)
+run: setup ## Fine-tune, evaluate, gate, register, and serve what passed with its page (MODEL= DATASET= RECIPE= ARGS=)
+	@$(PIPELINE) --serve
+
+serve: setup ## Serve any model with its page (MODEL=folder-or-id; the newest registered one when empty)
+	@$(BIN)/python -m llm-pipelines.serve start $(if $(MODEL),--model $(MODEL))
+
+stop: setup ## Stop what `make run` or `make serve` left running
+	@$(BIN)/python -m llm-pipelines.serve stop
 
 dry-run: setup ## Check the recipe and print every value with its origin
 	@$(PIPELINE) --dry-run

@@ -13,6 +13,7 @@ from components.core.settings import Settings, load_settings
 # mypy cannot follow a folder whose name has a hyphen.
 from .graph import build_pipeline  # type: ignore[import-not-found]
 from .launch import run_here, submit  # type: ignore[import-not-found]
+from .serve import first_answerable, serve_and_ask  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 
@@ -31,6 +32,7 @@ def main(
     ] = None,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")] = True,
     dry_run: Annotated[bool, typer.Option(help="Check everything, print the effective recipe and stop.")] = False,
+    serve: Annotated[bool, typer.Option(help="Serve a model that passed, with its page, on this machine.")] = False,
 ) -> None:
     """Fetch, check, tokenize, fine-tune, evaluate, upload and register, here or on a cluster."""
     with user_errors():
@@ -41,7 +43,7 @@ def main(
         if compile_only:
             _compile(loaded, settings, compile_only)
         elif not dry_run:
-            sys.exit(_run(loaded, settings, host, namespace, cache))
+            sys.exit(_run(loaded, settings, host, namespace, cache, serve))
 
 
 def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
@@ -57,7 +59,7 @@ def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
     print(f"Compiled to {path}")
 
 
-def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: str, cache: bool) -> int:
+def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: str, cache: bool, serve: bool) -> int:
     from components.core.data import source_version
     from components.core.registry.hub import check_write_access
 
@@ -73,7 +75,17 @@ def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: 
     # What fails here fails again: the cause is the recipe, not a node that went away. Checkpoints are files here.
     resources = loaded.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})
     here = loaded.recipe.model_copy(update={"resources": resources})
-    return _report(run_here(build_pipeline(here, version), settings.whetstone_home, cache), settings)
+    outputs = run_here(build_pipeline(here, version), settings.whetstone_home, cache)
+    code = _report(outputs, settings)
+    if serve and code == 0:
+        _serve(outputs, settings)
+    return code
+
+
+def _serve(outputs: dict[str, Any], settings: Settings) -> None:
+    uri: str = outputs["registration"]["published"]["uri"]
+    model, _, revision = uri.removeprefix("hf://").partition("@") if uri.startswith("hf://") else (uri, "", "")
+    serve_and_ask(model, settings, revision or None, first_answerable(Path(outputs["dataset"].path) / "test.jsonl"))
 
 
 def _report(outputs: dict[str, Any], settings: Settings) -> int:

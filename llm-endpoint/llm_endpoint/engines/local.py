@@ -1,0 +1,327 @@
+"""An engine around a core on this machine: one thread steps it, asyncio tasks receive what it says."""
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from llm_endpoint.engines.seam import (
+    Core,
+    CoreStep,
+    Delta,
+    EngineInfo,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    Sampling,
+    Usage,
+)
+from llm_endpoint.engines.text import AnswerText
+from llm_endpoint.errors import EndpointError, GenerationError, InvalidInput, ModelError, NotReady, TooManyRequests
+from llm_endpoint.served.encoding import PromptEncoder
+
+logger = logging.getLogger(__name__)
+
+MERGE_SECONDS = 0.02
+"""Tokens of this long are passed on together: LangChain's and HTTP's cost is per piece, not per token."""
+_WARM_UP = GenerationRequest(text="Context: a\nQuestion: b\nAnswer:", sampling=Sampling(max_new_tokens=2))
+
+
+class LocalGeneration:
+    """One answer under way; tokens come in from the engine's thread through the event loop."""
+
+    def __init__(self, key: int, engine: "LocalEngine", prompt_ids: list[int], sampling: Sampling) -> None:
+        self.key, self.prompt_ids, self.sampling = key, prompt_ids, sampling
+        self.usage = Usage(prompt_tokens=len(prompt_ids))
+        self.finish_reason: FinishReason | None = None
+        self._engine = engine
+        self._tokens: list[int] = []
+        self._done = False
+        self._error: EndpointError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def cancel(self) -> None:
+        """Stop the work; harmless when it has ended."""
+        if not self._done:
+            self.finish_reason = self.finish_reason or "cancelled"
+            self._done = True
+            self._engine.forget(self.key)
+            self._wake()
+
+    def receive(self, tokens: Sequence[int], done: FinishReason | None, error: EndpointError | None) -> None:
+        """Take what a step brought; runs in the event loop."""
+        if self._done:
+            return
+        self._tokens.extend(tokens)
+        self.finish_reason, self._error = done, error
+        self._done = done is not None or error is not None
+        self._wake()
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        """Pieces of the answer; the first at once, later ones merged."""
+        text = AnswerText(self._engine.encoder.tokenizer, self.sampling.stop, self._engine.one_line)
+        sent_at = 0.0
+        while True:
+            if not self._tokens and not self._done:
+                await self._wait(None)
+            rest = sent_at + MERGE_SECONDS - time.monotonic()
+            if rest > 0 and not self._done:
+                await self._wait(rest)
+            tokens, self._tokens = self._tokens, []
+            done = self._done
+            self.usage.completion_tokens += len(tokens)
+            piece = text.add(tokens, done)
+            sent_at = time.monotonic()
+            if piece or tokens:
+                yield Delta(piece, len(tokens))
+            if text.ended:
+                self.finish_reason = "stop"
+                self.cancel()
+                return
+            if done:
+                if self._error is not None:
+                    raise self._error
+                return
+
+    async def _wait(self, seconds: float | None) -> None:
+        """Until more tokens (no limit) or the end (with a limit) come."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._waiter = waiter
+        timer = loop.call_later(seconds, _resolve, waiter) if seconds is not None else None
+        self._merging = seconds is not None
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and (self._done or not self._merging):
+            _resolve(self._waiter)
+
+    _merging = False
+
+
+@dataclass(frozen=True)
+class _News:
+    """What the engine's thread has for one answer."""
+
+    generation: LocalGeneration
+    tokens: Sequence[int] = ()
+    done: FinishReason | None = None
+    error: EndpointError | None = None
+
+
+def _receive_all(news: Sequence[_News]) -> None:
+    for item in news:
+        item.generation.receive(item.tokens, item.done, item.error)
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class LocalEngine:
+    """Many requests on one core, in the order of their arrival, `core.max_running` at a time.
+
+    Args:
+        open_core: Loads the model; called in the engine's thread by `start`.
+        encoder: Of the model that is loaded.
+        describe: What is served, once the core is there.
+        one_line: A line break ends an answer.
+        max_queue: Requests that may wait.
+    """
+
+    def __init__(
+        self,
+        open_core: Callable[[], Core],
+        encoder: PromptEncoder,
+        describe: Callable[[Core], EngineInfo],
+        one_line: bool,
+        max_queue: int,
+    ) -> None:
+        self.encoder, self.one_line = encoder, one_line
+        self.info = EngineInfo("loading", "", "", None, "")
+        self._open_core, self._describe, self._max_queue = open_core, describe, max_queue
+        self._keys = itertools.count(1)
+        self._changed = threading.Condition()
+        self._waiting: deque[LocalGeneration] = deque()
+        self._running: dict[int, LocalGeneration] = {}
+        self._cancelled: list[int] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._core: Core | None = None
+        self._thread: threading.Thread | None = None
+        self._failure: EndpointError | None = None
+        self._stopping = False
+        self._open = False
+        """Takes requests."""
+
+    async def start(self) -> None:
+        """Load the core in the engine's thread and answer one request.
+
+        Raises:
+            ModelError: If the model cannot be served.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = loop.create_future()
+        self._thread = threading.Thread(target=self._run, args=(loop, opened), name="engine", daemon=True)
+        self._thread.start()
+        await opened
+        self._open = True
+        try:
+            async for _ in self.submit(_WARM_UP):
+                pass
+        except EndpointError as error:
+            self._open = False
+            raise ModelError(f"the model was loaded but does not answer: {error}") from error
+
+    def submit(self, request: GenerationRequest) -> LocalGeneration:
+        """Queue a request. Raises InvalidInput, TooManyRequests or NotReady."""
+        core = self._core
+        if self._failure is not None:
+            raise self._failure
+        if core is None or not self._open:
+            raise NotReady("the model is still warming up. Try again in a few seconds.")
+        ids = self.encoder.encode(request)
+        room = core.context_length - len(ids)
+        if not ids:
+            raise InvalidInput("the prompt is empty.")
+        if room < 1:
+            raise InvalidInput(
+                f"the prompt has {len(ids)} tokens and the model reads {core.context_length}, answer included. "
+                "Shorten the context."
+            )
+        sampling = replace(request.sampling, max_new_tokens=min(request.sampling.max_new_tokens, room))
+        generation = LocalGeneration(next(self._keys), self, ids, sampling)
+        with self._changed:
+            # a waiting place is needed only when every running one is taken
+            if len(self._running) + len(self._waiting) >= core.max_running + self._max_queue:
+                raise TooManyRequests(
+                    f"{len(self._waiting)} requests are already waiting. Try again in a moment."
+                )
+            self._waiting.append(generation)
+            self._changed.notify()
+        return generation
+
+    def forget(self, key: int) -> None:
+        """Drop a request wherever it is."""
+        with self._changed:
+            if key in self._running:
+                del self._running[key]
+                self._cancelled.append(key)
+            else:
+                self._waiting = deque(generation for generation in self._waiting if generation.key != key)
+            self._changed.notify()
+
+    def healthy(self) -> bool:
+        """False once the core has failed."""
+        return self._failure is None and (self._thread is None or self._thread.is_alive())
+
+    def load(self) -> tuple[int, int]:
+        """Requests running and requests waiting."""
+        return len(self._running), len(self._waiting)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a plain text."""
+        return len(self.encoder.encode(GenerationRequest(messages=(Message("user", text),))))
+
+    async def stop(self) -> None:
+        """Cancel what still runs and free the core."""
+        self._open = False
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10.0)
+
+    def _run(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
+        try:
+            core = self._open_core()
+        except EndpointError as error:
+            loop.call_soon_threadsafe(opened.set_exception, error)
+            return
+        except Exception as error:
+            logger.debug("loading failed", exc_info=error)
+            failure = ModelError(f"the model cannot be loaded: {type(error).__name__}: {_first_line(error)}.")
+            failure.__cause__ = error
+            loop.call_soon_threadsafe(opened.set_exception, failure)
+            return
+        self._core, self.info = core, self._describe(core)
+        loop.call_soon_threadsafe(opened.set_result, None)
+        try:
+            while self._take_turn(core):
+                self._deliver(core.step())
+        except Exception as error:
+            logger.exception("the engine failed and takes no more requests")
+            self._failure = GenerationError("the model failed while it generated. The operator finds why in the log.")
+            self._failure.__cause__ = error
+        self._abandon()
+        core.close()
+
+    def _take_turn(self, core: Core) -> bool:
+        """Hand over arrivals and cancellations, wait while there is nothing to do; False to end."""
+        with self._changed:
+            while not (self._stopping or self._waiting or self._running or self._cancelled):
+                self._changed.wait()
+            if self._stopping:
+                return False
+            cancelled, self._cancelled = self._cancelled, []
+            arrived = []
+            while self._waiting and len(self._running) < core.max_running:
+                generation = self._waiting.popleft()
+                self._running[generation.key] = generation
+                arrived.append(generation)
+        for key in cancelled:
+            core.cancel(key)
+        for generation in arrived:
+            try:
+                core.add(generation.key, generation.prompt_ids, generation.sampling, frozenset(self.encoder.stop_ids))
+            except EndpointError as error:
+                with self._changed:
+                    self._running.pop(generation.key, None)
+                self._post([_News(generation, error=error)])
+        return True
+
+    def _deliver(self, steps: list[CoreStep]) -> None:
+        with self._changed:
+            pairs = [(self._running.get(step.key), step) for step in steps]
+            for step in steps:
+                if step.finish_reason is not None:
+                    self._running.pop(step.key, None)
+        news = []
+        for generation, step in pairs:
+            if generation is None:
+                continue
+            if step.cached_tokens is not None:
+                generation.usage.cached_tokens = step.cached_tokens
+            if step.token_ids or step.finish_reason is not None:
+                news.append(_News(generation, step.token_ids, step.finish_reason))
+        # one wake-up of the event loop for a whole step
+        self._post(news)
+
+    def _post(self, news: Sequence[_News]) -> None:
+        if not news or self._loop is None:
+            return
+        try:
+            self._loop.call_soon_threadsafe(_receive_all, news)
+        except RuntimeError:
+            logger.debug("the event loop has ended; nobody waits for %d answers", len(news))
+
+    def _abandon(self) -> None:
+        with self._changed:
+            left = [*self._running.values(), *self._waiting]
+            self._running, self._waiting = {}, deque()
+        error = self._failure or NotReady("the server is shutting down.")
+        self._post([_News(generation, error=error) for generation in left])
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else "no details"

@@ -1,0 +1,129 @@
+"""Where the endpoint runs and its secrets: read from the environment, built in `main()`, never at import."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from llm_endpoint.errors import SettingsError
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _either(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """Each field is an environment variable of the same name in capitals; aliases are named in the docstring."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
+
+    model: str = "/mnt/models"
+    """What is served: a model folder (KServe mounts one at /mnt/models), or a Hub id."""
+    model_revision: str | None = None
+    """Branch, tag or commit of a Hub id."""
+    served_model_name: str = "llm-api"
+    """Name in the KServe and OpenAI paths."""
+    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached from outside
+    """Address to listen on."""
+    http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port to listen on."""
+
+    engine: Literal["auto", "openvino", "transformers", "openai"] = "auto"
+    """`auto`: `openai` when OPENAI_BASE_URL is set, else OpenVINO, else transformers for what does not convert."""
+    weights: Literal["fp32", "int8"] = "fp32"
+    """Precision of the weights on a CPU; int8 is served only where the model's evaluation gate passed it."""
+    whetstone_home: Path = Path(".whetstone")
+    """Caches and local traces."""
+    threads: Count | None = None
+    """CPU threads of the engine; none takes the cores that this process may use."""
+    max_running: Count = 16
+    """Requests that are generated at once."""
+    max_queue: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait; more get 429 with Retry-After."""
+    kv_cache_gb: Annotated[float, Field(gt=0)] = 1.0
+    """GiB of keys and values that the CPU engine holds, reused prefixes included."""
+    openai_base_url: str | None = None
+    """An OpenAI-compatible server (vLLM, or hosted), such as http://vllm/v1."""
+    openai_api_key: SecretStr | None = None
+    """Its key."""
+    openai_model: str | None = None
+    """Its model name; none asks its /models."""
+
+    max_new_tokens: Count = 512
+    """Longest answer in tokens, unless the request says less or more."""
+    do_sample: bool = False
+    """Draw tokens instead of taking the most likely one."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.03
+    """Unless it is set, a model that was judged with another one keeps its own."""
+    max_body_bytes: Count = 2 * 2**20
+    """Largest request body."""
+    request_timeout_seconds: Seconds = 120.0
+    """Longest time from the request's arrival to its last token."""
+    shutdown_seconds: Seconds = 30.0
+    """Time that running requests get after SIGTERM."""
+
+    api_keys_dir: Path | None = None
+    """Folder with the files `primary` and `secondary` (a mounted secret); changes are seen without a restart."""
+    api_key_primary: SecretStr | None = None
+    """Key of the callers, where there is no folder."""
+    api_key_secondary: SecretStr | None = None
+    """Second key, valid beside the first so that keys can be rotated."""
+
+    tracing: Annotated[bool, Field(validation_alias=_either("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"))] = False
+    """LANGSMITH_TRACING or LANGCHAIN_TRACING_V2: one run tree per request goes to LangSmith."""
+    langsmith_endpoint: Annotated[
+        str, Field(validation_alias=_either("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT"))
+    ] = "https://api.smith.langchain.com"
+    """LANGSMITH_ENDPOINT or LANGCHAIN_ENDPOINT."""
+    langsmith_api_key: Annotated[
+        SecretStr | None, Field(validation_alias=_either("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"))
+    ] = None
+    """LANGSMITH_API_KEY or LANGCHAIN_API_KEY."""
+    langsmith_project: Annotated[
+        str, Field(validation_alias=_either("LANGSMITH_PROJECT", "LANGCHAIN_PROJECT"))
+    ] = "default"
+    """LANGSMITH_PROJECT or LANGCHAIN_PROJECT."""
+    trace_to_mlflow: bool = False
+    """Traces go to MLflow instead (MLFLOW_TRACKING_URI, or the SQLite file under WHETSTONE_HOME)."""
+    mlflow_tracking_uri: str | None = None
+    trace_content: bool = True
+    """False leaves prompts, contexts and answers out of traces; sizes and timings stay."""
+    trace_redaction: bool = True
+    """E-mail addresses, keys and card numbers are replaced in traces."""
+    trace_queue: Count = 2048
+    """Traces held in memory while they wait to be sent; more are dropped and counted."""
+    trace_queue_bytes: Count = 32 * 2**20
+    """Bytes held in memory while they wait; more are dropped and counted."""
+    flush_seconds: Seconds = 3.0
+    """Time that waiting traces get at shutdown."""
+    feedback_file: Path | None = None
+    """JSON Lines file of consented feedback; none uses WHETSTONE_HOME/feedback.jsonl."""
+
+    hf_token: SecretStr | None = None
+    """Hub token (HF_TOKEN)."""
+    hf_endpoint: str = "https://huggingface.co"
+    """Address of the Hub."""
+
+    @property
+    def engine_cache(self) -> Path:
+        """Folder of converted models, by fingerprint."""
+        return (self.whetstone_home / "cache" / "engines").resolve()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; overrides that are None are ignored.
+
+    Raises:
+        SettingsError: Naming each variable with an impossible value, never its content.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(f"{str(p['loc'][0]).upper()}: {p['msg']}" for p in error.errors(include_input=False))
+        raise SettingsError(f"environment: {problems}. Set it right or unset it.") from error

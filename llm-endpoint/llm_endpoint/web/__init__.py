@@ -1,0 +1,1 @@
+"""The HTTP surface: guards around everything, and one thin file per protocol."""

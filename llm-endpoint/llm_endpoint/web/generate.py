@@ -1,0 +1,80 @@
+"""POST /generate: a question and its context, answered at once or as server-sent events."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from llm_endpoint.answering import Answering, Caller, Question, Stream, choose_sampling
+from llm_endpoint.engines.seam import Sampling
+from llm_endpoint.errors import InvalidInput
+from llm_endpoint.web.bodies import answer_body, event, event_response, json_response, parse_body
+from llm_endpoint.web.openapi import body_of, documented
+from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
+
+BOTH_REQUIRED = "Both 'question' and 'context' are required"
+
+
+class _Envelope(Schema):
+    """Looked at first, because the two missing fields have their own words."""
+
+    question: Any = None
+    context: Any = None
+
+
+def generate_router(ready: Callable[[], Answering]) -> APIRouter:
+    """The route; `ready` gives what answers, or raises NotReady."""
+    router = APIRouter(tags=["QA"])
+
+    @router.post(
+        "/generate",
+        summary="Answer a question from a context",
+        response_model=AnswerBody,
+        openapi_extra=body_of(GenerateRequest),
+        responses=documented(400, 401, 413, 429, 500, 502, 503, 504),
+    )
+    async def generate(request: Request) -> Response:
+        """The answer with its evidence: passages of the context by Unicode code points, or `supported: false`."""
+        envelope = await parse_body(request, _Envelope)
+        if not _filled(envelope.question) or not _filled(envelope.context):
+            raise InvalidInput(BOTH_REQUIRED)
+        body = await parse_body(request, GenerateRequest)
+        answering = ready()
+        stream = answering.ask(
+            Question(body.question, body.context),
+            sampling_of(body, answering.defaults),
+            Caller("generate", body.session_id),
+        )
+        if body.stream:
+            return await event_response(_events(stream, answering), {"x-trace-id": str(stream.trace_id)})
+        answer = await answering.finish(stream)
+        return json_response(answer_body(answer, answering.engine.info))
+
+    return router
+
+
+async def _events(stream: Stream, answering: Answering) -> AsyncIterator[bytes]:
+    async for piece in stream.pieces:
+        yield event({"delta": piece})
+    if stream.answer is not None:
+        yield event(answer_body(stream.answer, answering.engine.info))
+
+
+def sampling_of(body: GenerateRequest, defaults: Sampling) -> Sampling:
+    """Sampling of a request in the endpoint's own names."""
+    return choose_sampling(
+        defaults,
+        max_new_tokens=body.max_new_tokens,
+        do_sample=body.do_sample,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=body.top_k,
+        repetition_penalty=body.repetition_penalty,
+        seed=body.seed,
+    )
+
+
+def _filled(value: Any) -> bool:
+    """A value that says something; of another type than text, the schema explains it."""
+    return bool(value.strip()) if isinstance(value, str) else value is not None

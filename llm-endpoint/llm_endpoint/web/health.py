@@ -1,0 +1,30 @@
+"""Liveness, readiness and the documentation page."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+
+from llm_endpoint.errors import NotReady
+from llm_endpoint.web.bodies import json_response
+from llm_endpoint.web.openapi import documented
+from llm_endpoint.schema import HealthBody
+
+
+def health_router(state: Callable[[], HealthBody]) -> APIRouter:
+    """/healthz says how the server is and is 200 as long as it lives; /readyz is 200 only when it takes requests."""
+    router = APIRouter(tags=["Health"])
+
+    @router.get("/healthz", summary="How the server is", response_model=HealthBody, responses=documented(503))
+    async def healthz() -> Response:
+        health = state()
+        return json_response(health.model_dump(), 503 if health.status == "failed" else 200)
+
+    @router.get("/readyz", summary="Whether it takes requests", response_model=HealthBody, responses=documented(503))
+    async def readyz() -> Response:
+        health = state()
+        if health.status != "ready":
+            raise NotReady(f"{health.status}: {health.detail}")
+        return json_response(health.model_dump())
+
+    return router

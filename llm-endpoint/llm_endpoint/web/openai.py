@@ -1,0 +1,178 @@
+"""The OpenAI protocol: models, chat completions and completions, with server-sent events."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from llm_endpoint.answering import Answer, Answering, Caller, Stream, choose_sampling
+from llm_endpoint.engines.seam import Message, Sampling
+from llm_endpoint.errors import InvalidInput, NotFound
+from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
+from llm_endpoint.web.openapi import body_of, documented
+from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAISampling
+
+_FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
+_ERRORS = documented(400, 401, 404, 413, 429, 500, 502, 503, 504)
+
+
+def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter:
+    """Routes under /openai/v1; `ready` gives what answers, or raises NotReady."""
+    router = APIRouter(prefix="/openai/v1", tags=["OpenAI"])
+
+    def find(asked: str) -> Answering:
+        answering = ready()
+        if asked not in ("", served_name, answering.engine.info.model):
+            raise NotFound(f"the model {asked[:100]!r} is not served here. Use {served_name!r}.")
+        return answering
+
+    @router.get("/models", summary="The model that is served", responses=documented(401))
+    async def models() -> Response:
+        entry = {"id": served_name, "object": "model", "created": 0, "owned_by": "whetstone"}
+        return json_response({"object": "list", "data": [entry]})
+
+    @router.post(
+        "/chat/completions",
+        summary="Continue a conversation",
+        openapi_extra=body_of(ChatCompletionRequest),
+        responses=_ERRORS,
+    )
+    async def chat_completions(request: Request) -> Response:
+        body = await parse_body(request, ChatCompletionRequest)
+        answering = find(body.model)
+        messages = [Message(_role(message), _text(message)) for message in body.messages]
+        sampling = _sampling(body, answering.defaults, body.max_completion_tokens)
+        stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
+        return await _respond(stream, body, answering, _ChatFormat(served_name, stream))
+
+    @router.post(
+        "/completions", summary="Continue a text", openapi_extra=body_of(CompletionRequest), responses=_ERRORS
+    )
+    async def completions(request: Request) -> Response:
+        body = await parse_body(request, CompletionRequest)
+        answering = find(body.model)
+        prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
+        sampling = _sampling(body, answering.defaults, None)
+        stream = answering.complete(prompt, sampling, Caller("openai_completion", body.user))
+        return await _respond(stream, body, answering, _TextFormat(served_name, stream))
+
+    return router
+
+
+class _Format:
+    """How one endpoint writes whole answers and pieces."""
+
+    kind = chunk_kind = prefix = ""
+
+    def __init__(self, model: str, stream: Stream) -> None:
+        self._head = {"id": f"{self.prefix}-{stream.trace_id}", "created": int(time.time()), "model": model}
+
+    def whole(self, answer: Answer) -> dict[str, Any]:
+        choice = self.whole_choice(answer.response) | {"index": 0, "finish_reason": _FINISH[answer.finish_reason]}
+        content = self._head | {"object": self.kind, "choices": [choice], "usage": _usage(answer)}
+        if answer.grounding is not None:
+            spans = [{"start": span.start, "end": span.end} for span in answer.grounding.spans]
+            content["grounding"] = {"supported": answer.grounding.supported, "spans": spans}
+        return content
+
+    def piece(self, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, **choice, "finish_reason": finish_reason}
+        return event(self._head | {"object": self.chunk_kind, "choices": [choice]})
+
+    def usage(self, answer: Answer) -> bytes:
+        return event(self._head | {"object": self.chunk_kind, "choices": [], "usage": _usage(answer)})
+
+    def whole_choice(self, text: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def first(self) -> dict[str, Any] | None:
+        return None
+
+    def delta(self, text: str) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class _ChatFormat(_Format):
+    kind, chunk_kind, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
+
+    def whole_choice(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text}}
+
+    def first(self) -> dict[str, Any]:
+        return {"delta": {"role": "assistant", "content": ""}}
+
+    def delta(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text} if text else {}}
+
+
+class _TextFormat(_Format):
+    kind = chunk_kind = "text_completion"
+    prefix = "cmpl"
+
+    def whole_choice(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+    def delta(self, text: str) -> dict[str, Any]:
+        return {"text": text}
+
+
+async def _respond(stream: Stream, body: OpenAISampling, answering: Answering, form: _Format) -> Response:
+    if not body.stream:
+        return json_response(form.whole(await answering.finish(stream)))
+    with_usage = bool(body.stream_options and body.stream_options.include_usage)
+    return await event_response(_events(stream, form, with_usage), {"x-trace-id": str(stream.trace_id)})
+
+
+async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncIterator[bytes]:
+    begun = False
+    async for piece in stream.pieces:
+        first = None if begun else form.first()
+        begun = True
+        if first is not None:
+            yield form.piece(first)
+        yield form.piece(form.delta(piece))
+    answer = stream.answer
+    if answer is None:
+        return
+    yield form.piece(form.delta(""), _FINISH[answer.finish_reason])
+    if with_usage:
+        yield form.usage(answer)
+    yield b"data: [DONE]\n\n"
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    usage = answer.usage
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }
+
+
+def _sampling(body: OpenAISampling, defaults: Sampling, longest: int | None) -> Sampling:
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ()) or None
+    return choose_sampling(
+        defaults,
+        max_new_tokens=longest or body.max_tokens,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=None if body.top_k is None else max(body.top_k, 0),
+        repetition_penalty=body.repetition_penalty,
+        seed=body.seed,
+        stop=stop,
+    )
+
+
+def _role(message: ChatMessage) -> Any:
+    return "system" if message.role == "developer" else message.role
+
+
+def _text(message: ChatMessage) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in message.content):
+        raise InvalidInput("messages hold text only: send content as text, or as parts of type `text`.")
+    return "".join(part["text"] for part in message.content)

@@ -1,0 +1,99 @@
+"""Serve a model on this machine with its page: `python -m llm-pipelines.serve start --model FOLDER_OR_ID`, `... stop`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.core.errors import ConfigError, user_errors
+from components.core.settings import STARTER_DIR, Settings, load_settings
+
+from . import serving  # type: ignore[attr-defined]
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+_SAMPLE = {
+    "context": "The lighthouse on Tern Island was built in 1881. Its keeper for thirty years was Ada Morrow, who painted "
+    "the tower white and red.",
+    "question": "Who kept the lighthouse for thirty years?",
+}
+"""Asked of a model that was not trained here on data of its own."""
+
+
+@app.command()
+def start(
+    model: Annotated[str | None, typer.Option(help="Model folder or Hub id; none takes the newest of the registry.")] = None,
+    api_port: Annotated[int, typer.Option(envvar="API_PORT", help="Where the endpoint listens.")] = 8080,
+    ui_port: Annotated[int, typer.Option(envvar="UI_PORT", help="Where the page listens.")] = 8501,
+) -> None:
+    """Start the endpoint and the page, ask one question, and say where they are."""
+    with user_errors():
+        settings = load_settings()
+        chosen = model or _newest(settings)
+        serve_and_ask(chosen, settings, None, _sample_for(chosen), api_port, ui_port)
+
+
+@app.command()
+def stop() -> None:
+    """End what `start` or `make run` left running."""
+    with user_errors():
+        ended = serving.stop(load_settings().whetstone_home)
+        print(f"Stopped: {', '.join(server.name for server in ended)}" if ended else "Nothing was running.")
+
+
+def serve_and_ask(
+    model: str,
+    settings: Settings,
+    revision: str | None,
+    sample: dict[str, str],
+    api_port: int = 8080,
+    ui_port: int = 8501,
+) -> None:
+    """Start both servers, ask the sample question through the API, and print the answer and both addresses."""
+    print(f"\nServing {model}", flush=True)
+    api, page = serving.start(model, settings.whetstone_home, revision, api_port, ui_port)
+    answer = serving.ask(api.address, sample["question"], sample["context"])
+    print(f"\nContext            {sample['context']}")
+    print(f"Question           {sample['question']}")
+    print(f"Answer             {answer['response']}   ({_evidence(answer, sample['context'])})")
+    print(f"\nPage               {page.address}")
+    print(f"API                {api.address} (POST /generate; {api.address}/docs)")
+    print(f"Logs               {settings.whetstone_home / 'serving'}")
+    print("Stop both with     make stop")
+
+
+def first_answerable(rows: Path) -> dict[str, str]:
+    """The first row of a prepared split that has an answer, as a sample question."""
+    with rows.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["answers"]["text"]:
+                return {"context": row["context"], "question": row["question"]}
+    return _SAMPLE
+
+
+def _evidence(answer: dict[str, Any], context: str) -> str:
+    if not answer["supported"]:
+        return "not in the context"
+    passages = ", ".join(f"“{context[span['start'] : span['end']]}” at {span['start']}" for span in answer["spans"])
+    return f"evidence: {passages}"
+
+
+def _newest(settings: Settings) -> str:
+    found = sorted(settings.local_registry.glob("*/*/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError("there is no model to serve yet. `make run` trains one, or name one: make serve MODEL=...")
+    return str(found[-1].parent)
+
+
+def _sample_for(model: str) -> dict[str, str]:
+    """A question of the kind that a model was trained on, where that is known."""
+    info = Path(model) / "model_info.json"
+    if info.is_file() and json.loads(info.read_text(encoding="utf-8")).get("dataset", {}).get("id") == "starter":
+        return first_answerable(STARTER_DIR / "data" / "test.jsonl")
+    return _SAMPLE
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m llm-pipelines.serve")
