@@ -17,7 +17,7 @@ help: ## Print this list
 
 setup: $(VENV)/.installed ## Make the virtual environment (.venv) with every package pinned
 
-$(VENV)/.installed: requirements.txt components/requirements.txt
+$(VENV)/.installed: requirements.txt components/requirements.txt llm-endpoint/requirements.txt ui/requirements.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found. Install Python 3.11, or name yours: make setup PYTHON=python3"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: $(PYTHON) is not Python 3.11, which the pinned packages need. Name one: make setup PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { echo "error: cannot make $(VENV). Install the venv module (Debian: apt-get install python3.11-venv)."; exit 2; }
@@ -67,6 +67,8 @@ lint: setup ## Style and types only
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy components benchmarks
 	@$(BIN)/mypy llm-pipelines/*.py
+	@cd llm-endpoint && ../$(BIN)/mypy --config-file ../pyproject.toml llm_endpoint
+	@$(BIN)/mypy ui
 
 clean: ## Remove runs, caches and the local registry (keeps .venv)
 	@rm -rf $(WHETSTONE_HOME) build .pytest_cache .mypy_cache .ruff_cache

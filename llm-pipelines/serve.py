@@ -1,4 +1,4 @@
-"""Serve a model on this machine with its page: `python -m llm-pipelines.serve start --model FOLDER_OR_ID`, `... stop`."""
+"""Serve a model and its page on this machine: `python -m llm-pipelines.serve start --model FOLDER_OR_ID`, or `stop`."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,14 @@ import typer
 from components.core.errors import ConfigError, user_errors
 from components.core.settings import STARTER_DIR, Settings, load_settings
 
-from . import serving  # type: ignore[attr-defined]
+# mypy cannot follow a folder whose name has a hyphen.
+from .serving import ask, start_servers, stop_servers  # type: ignore[import-not-found]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 _SAMPLE = {
-    "context": "The lighthouse on Tern Island was built in 1881. Its keeper for thirty years was Ada Morrow, who painted "
-    "the tower white and red.",
+    "context": "The lighthouse on Tern Island was built in 1881. Its keeper for thirty years was Ada Morrow, who "
+    "painted the tower white and red.",
     "question": "Who kept the lighthouse for thirty years?",
 }
 """Asked of a model that was not trained here on data of its own."""
@@ -23,7 +24,9 @@ _SAMPLE = {
 
 @app.command()
 def start(
-    model: Annotated[str | None, typer.Option(help="Model folder or Hub id; none takes the newest of the registry.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model folder or Hub id; none takes the newest of the registry.")
+    ] = None,
     api_port: Annotated[int, typer.Option(envvar="API_PORT", help="Where the endpoint listens.")] = 8080,
     ui_port: Annotated[int, typer.Option(envvar="UI_PORT", help="Where the page listens.")] = 8501,
 ) -> None:
@@ -38,7 +41,7 @@ def start(
 def stop() -> None:
     """End what `start` or `make run` left running."""
     with user_errors():
-        ended = serving.stop(load_settings().whetstone_home)
+        ended = stop_servers(load_settings().whetstone_home)
         print(f"Stopped: {', '.join(server.name for server in ended)}" if ended else "Nothing was running.")
 
 
@@ -52,8 +55,8 @@ def serve_and_ask(
 ) -> None:
     """Start both servers, ask the sample question through the API, and print the answer and both addresses."""
     print(f"\nServing {model}", flush=True)
-    api, page = serving.start(model, settings.whetstone_home, revision, api_port, ui_port)
-    answer = serving.ask(api.address, sample["question"], sample["context"])
+    api, page = start_servers(model, settings.whetstone_home, revision, api_port, ui_port)
+    answer = ask(api.address, sample["question"], sample["context"])
     print(f"\nContext            {sample['context']}")
     print(f"Question           {sample['question']}")
     print(f"Answer             {answer['response']}   ({_evidence(answer, sample['context'])})")

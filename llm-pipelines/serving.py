@@ -46,7 +46,9 @@ class Server:
         return f"http://{HERE}:{self.port}"
 
 
-def start(model: str, home: Path, revision: str | None = None, api_port: int = 8080, ui_port: int = 8501) -> list[Server]:
+def start_servers(
+    model: str, home: Path, revision: str | None = None, api_port: int = 8080, ui_port: int = 8501
+) -> list[Server]:
     """Start the endpoint for a model and, when it is warm, the page; servers that run already are replaced.
 
     Args:
@@ -59,7 +61,7 @@ def start(model: str, home: Path, revision: str | None = None, api_port: int = 8
     Raises:
         ServingError: With the endpoint's own last words.
     """
-    stop(home)
+    stop_servers(home)
     folder = home / "serving"
     folder.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ) | {"WHETSTONE_HOME": str(home.resolve()), "HOST": HERE, "MODEL": model}
@@ -89,8 +91,8 @@ def start(model: str, home: Path, revision: str | None = None, api_port: int = 8
     return servers
 
 
-def stop(home: Path) -> list[Server]:
-    """End the servers that `start` left running; gives back those that it ended."""
+def stop_servers(home: Path) -> list[Server]:
+    """End the servers that `start_servers` left running; gives back those that it ended."""
     record = home / "serving" / "servers.json"
     try:
         servers = [Server(**entry) for entry in json.loads(record.read_text(encoding="utf-8"))]

@@ -20,8 +20,12 @@ FLOORS = [
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))
 SOURCES = sorted(
-    path for folder in ("components", "llm-pipelines", "benchmarks") for path in (ROOT / folder).rglob("*.py")
+    path for folder in ("components", "llm-pipelines", "llm-endpoint", "ui", "benchmarks")
+    for path in (ROOT / folder).rglob("*.py")
 )
+ENDPOINT_FILES = [path for path in SOURCES if ROOT / "llm-endpoint" in path.parents]
+UI_FILES = [path for path in SOURCES if ROOT / "ui" in path.parents]
+ROOMS = {"components", "llm_endpoint", "ui", "benchmarks", "tests", "support"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
@@ -61,6 +65,27 @@ def test_a_core_file_imports_no_kfp_no_step_and_nothing_above_its_floor(path):
             assert other, f"{path} imports {module}, which is not of the core"
             allowed = other == room or FLOOR_OF[other] < FLOOR_OF[room] or FLOOR_OF[other] == FLOOR_OF[room] <= 1
             assert allowed, f"{room} must not import {other} ({path.name})"
+
+
+@pytest.mark.parametrize("path", ENDPOINT_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_endpoint_imports_no_other_room(path):
+    found = {module.split(".")[0] for module in imports(path)}
+    assert not found & (ROOMS - {"llm_endpoint"})
+    assert not found & {"kfp", "streamlit", "trl", "datasets", "deepspeed"}
+
+
+@pytest.mark.parametrize("path", UI_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_page_knows_the_endpoint_by_http_only(path):
+    found = {module.split(".")[0] for module in imports(path)}
+    assert not found & (ROOMS - {"ui"})
+    assert not found & {"torch", "transformers", "langchain_core", "kserve", "kfp", "openvino"}
+
+
+def test_only_the_engines_know_a_backend():
+    backends = {"torch", "openvino", "openvino_genai", "peft", "openai"}
+    for path in ENDPOINT_FILES:
+        if "engines" not in path.parts:
+            assert not {module.split(".")[0] for module in imports(path)} & backends, path
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.stem)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -156,7 +156,7 @@ class Answering:
         exchange: Exchange,
         trace: RequestTrace,
         question: Question | None,
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         started = time.monotonic()
         first: float | None = None
         said: list[str] = []
@@ -190,7 +190,7 @@ class Answering:
 
     async def _guarded(
         self, chain: Runnable[Any, str], inputs: Any, exchange: Exchange, trace: RequestTrace
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The chain's pieces until the time is over."""
         # the chain copies the context when it starts, so that streams of one task keep apart
         current_exchange.set(exchange)

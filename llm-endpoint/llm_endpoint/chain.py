@@ -36,7 +36,7 @@ def build_prompt_template(prompt: Prompt, shield: Any) -> ChatPromptTemplate:
 
 
 def build_chain(prompt: ChatPromptTemplate, llm: BaseChatModel) -> Runnable[dict[str, str], str]:
-    """prompt | llm | StrOutputParser."""
+    """Prompt | llm | StrOutputParser."""
     return prompt | llm | InlineStrOutputParser()
 
 

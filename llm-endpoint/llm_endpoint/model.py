@@ -84,9 +84,13 @@ class ContextQAModel(Model):
         answers = await self._answer_all(requests, "kserve_v2")
         revision = self._ready_answering().engine.info.revision
         return InferResponse(
-            response_id=request.id or str(uuid4()), model_name=self.name, model_version=revision, infer_outputs=_outputs(answers),
-            requested_outputs=request.request_outputs, use_binary_outputs=request.use_binary_outputs,
-        )  # fmt: skip
+            response_id=request.id or str(uuid4()),
+            model_name=self.name,
+            model_version=revision,
+            infer_outputs=_outputs(answers),
+            requested_outputs=request.request_outputs,
+            use_binary_outputs=request.use_binary_outputs,
+        )
 
     async def _answer_all(self, requests: Sequence[GenerateRequest], protocol: str) -> list[Answer]:
         answering = self._ready_answering()
@@ -99,8 +103,12 @@ class ContextQAModel(Model):
             caller = Caller(protocol, request.session_id)
             return await answering.finish(answering.ask(question, sampling_of(request, answering.defaults), caller))
 
-        async with _Together() as group:
-            tasks = [group.create_task(answer(request)) for request in requests]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(answer(request)) for request in requests]
+        except BaseExceptionGroup as failures:
+            # the first failure has cancelled the others, and is the one to tell
+            raise failures.exceptions[0] from failures
         return [task.result() for task in tasks]
 
     def _ready_answering(self) -> Answering:
@@ -111,16 +119,6 @@ class ContextQAModel(Model):
 
 
 _SAMPLING = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
-
-
-class _Together(asyncio.TaskGroup):
-    """A task group whose first failure comes out as itself."""
-
-    async def __aexit__(self, *args: Any) -> bool | None:
-        try:
-            return await super().__aexit__(*args)
-        except BaseExceptionGroup as group:
-            raise group.exceptions[0] from group
 
 
 def _texts(request: InferRequest, name: str) -> list[str]:

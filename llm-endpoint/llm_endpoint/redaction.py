@@ -164,6 +164,7 @@ class Redactor:
         return "".join(kept) + text[done:] if kept else text
 
     def _remember(self, secret: str) -> None:
+        secret = secret.rstrip(".!?:")  # the end of a sentence
         if len(secret) >= _SHORTEST_REPEATED and len(self._secrets) < self._most and KEY not in secret:
             self._secrets.append(secret)
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
@@ -108,8 +109,10 @@ class Service:
 
     async def _open(self) -> Answering:
         settings = self.settings
+        engine: Engine
         if settings.engine == "openai" or (settings.engine == "auto" and settings.openai_base_url):
-            engine, prompt, has_chat, shield = open_remote_engine(settings), INSTRUCTION_PROMPT, True, str
+            engine, prompt, has_chat = open_remote_engine(settings), INSTRUCTION_PROMPT, True
+            shield: Callable[[str], str] = str
             penalty = settings.repetition_penalty
         else:
             served = await asyncio.to_thread(open_served_model, settings)

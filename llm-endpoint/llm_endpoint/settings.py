@@ -77,17 +77,17 @@ class Settings(BaseSettings):
 
     tracing: Annotated[bool, Field(validation_alias=_either("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2"))] = False
     """LANGSMITH_TRACING or LANGCHAIN_TRACING_V2: one run tree per request goes to LangSmith."""
-    langsmith_endpoint: Annotated[
-        str, Field(validation_alias=_either("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT"))
-    ] = "https://api.smith.langchain.com"
+    langsmith_endpoint: Annotated[str, Field(validation_alias=_either("LANGSMITH_ENDPOINT", "LANGCHAIN_ENDPOINT"))] = (
+        "https://api.smith.langchain.com"
+    )
     """LANGSMITH_ENDPOINT or LANGCHAIN_ENDPOINT."""
     langsmith_api_key: Annotated[
         SecretStr | None, Field(validation_alias=_either("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY"))
     ] = None
     """LANGSMITH_API_KEY or LANGCHAIN_API_KEY."""
-    langsmith_project: Annotated[
-        str, Field(validation_alias=_either("LANGSMITH_PROJECT", "LANGCHAIN_PROJECT"))
-    ] = "default"
+    langsmith_project: Annotated[str, Field(validation_alias=_either("LANGSMITH_PROJECT", "LANGCHAIN_PROJECT"))] = (
+        "default"
+    )
     """LANGSMITH_PROJECT or LANGCHAIN_PROJECT."""
     trace_to_mlflow: bool = False
     """Traces go to MLflow instead (MLFLOW_TRACKING_URI, or the SQLite file under WHETSTONE_HOME)."""

@@ -104,6 +104,8 @@ class EndpointServer:
         return int(self.process.returncode)
 
 
-def ask(server: EndpointServer, question: str = "Who?", context: str = "Ada kept the light.", **more: Any) -> httpx.Response:
+def ask(
+    server: EndpointServer, question: str = "Who?", context: str = "Ada kept the light.", **more: Any
+) -> httpx.Response:
     """POST /generate."""
     return httpx.post(f"{server.url}/generate", json={"question": question, "context": context, **more}, timeout=60)

@@ -4,21 +4,18 @@ import asyncio
 import itertools
 import logging
 import threading
-import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from llm_endpoint.engines.generation import LocalGeneration
 from llm_endpoint.engines.seam import (
     Core,
     CoreStep,
-    Delta,
     EngineInfo,
     FinishReason,
     GenerationRequest,
-    Message,
     Sampling,
-    Usage,
 )
 from llm_endpoint.engines.text import AnswerText
 from llm_endpoint.errors import EndpointError, GenerationError, InvalidInput, ModelError, NotReady, TooManyRequests
@@ -26,86 +23,7 @@ from llm_endpoint.served.encoding import PromptEncoder
 
 logger = logging.getLogger(__name__)
 
-MERGE_SECONDS = 0.02
-"""Tokens of this long are passed on together: LangChain's and HTTP's cost is per piece, not per token."""
 _WARM_UP = GenerationRequest(text="Context: a\nQuestion: b\nAnswer:", sampling=Sampling(max_new_tokens=2))
-
-
-class LocalGeneration:
-    """One answer under way; tokens come in from the engine's thread through the event loop."""
-
-    def __init__(self, key: int, engine: "LocalEngine", prompt_ids: list[int], sampling: Sampling) -> None:
-        self.key, self.prompt_ids, self.sampling = key, prompt_ids, sampling
-        self.usage = Usage(prompt_tokens=len(prompt_ids))
-        self.finish_reason: FinishReason | None = None
-        self._engine = engine
-        self._tokens: list[int] = []
-        self._done = False
-        self._error: EndpointError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    def cancel(self) -> None:
-        """Stop the work; harmless when it has ended."""
-        if not self._done:
-            self.finish_reason = self.finish_reason or "cancelled"
-            self._done = True
-            self._engine.forget(self.key)
-            self._wake()
-
-    def receive(self, tokens: Sequence[int], done: FinishReason | None, error: EndpointError | None) -> None:
-        """Take what a step brought; runs in the event loop."""
-        if self._done:
-            return
-        self._tokens.extend(tokens)
-        self.finish_reason, self._error = done, error
-        self._done = done is not None or error is not None
-        self._wake()
-
-    async def __aiter__(self) -> AsyncIterator[Delta]:
-        """Pieces of the answer; the first at once, later ones merged."""
-        text = AnswerText(self._engine.encoder.tokenizer, self.sampling.stop, self._engine.one_line)
-        sent_at = 0.0
-        while True:
-            if not self._tokens and not self._done:
-                await self._wait(None)
-            rest = sent_at + MERGE_SECONDS - time.monotonic()
-            if rest > 0 and not self._done:
-                await self._wait(rest)
-            tokens, self._tokens = self._tokens, []
-            done = self._done
-            self.usage.completion_tokens += len(tokens)
-            piece = text.add(tokens, done)
-            sent_at = time.monotonic()
-            if piece or tokens:
-                yield Delta(piece, len(tokens))
-            if text.ended:
-                self.finish_reason = "stop"
-                self.cancel()
-                return
-            if done:
-                if self._error is not None:
-                    raise self._error
-                return
-
-    async def _wait(self, seconds: float | None) -> None:
-        """Until more tokens (no limit) or the end (with a limit) come."""
-        loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
-        self._waiter = waiter
-        timer = loop.call_later(seconds, _resolve, waiter) if seconds is not None else None
-        self._merging = seconds is not None
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and (self._done or not self._merging):
-            _resolve(self._waiter)
-
-    _merging = False
 
 
 @dataclass(frozen=True)
@@ -121,11 +39,6 @@ class _News:
 def _receive_all(news: Sequence[_News]) -> None:
     for item in news:
         item.generation.receive(item.tokens, item.done, item.error)
-
-
-def _resolve(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 class LocalEngine:
@@ -147,7 +60,7 @@ class LocalEngine:
         one_line: bool,
         max_queue: int,
     ) -> None:
-        self.encoder, self.one_line = encoder, one_line
+        self.encoder, self._one_line = encoder, one_line
         self.info = EngineInfo("loading", "", "", None, "")
         self._open_core, self._describe, self._max_queue = open_core, describe, max_queue
         self._keys = itertools.count(1)
@@ -199,13 +112,12 @@ class LocalEngine:
                 "Shorten the context."
             )
         sampling = replace(request.sampling, max_new_tokens=min(request.sampling.max_new_tokens, room))
-        generation = LocalGeneration(next(self._keys), self, ids, sampling)
+        text = AnswerText(self.encoder.tokenizer, sampling.stop, self._one_line)
+        generation = LocalGeneration(next(self._keys), ids, sampling, text, self.forget)
         with self._changed:
             # a waiting place is needed only when every running one is taken
             if len(self._running) + len(self._waiting) >= core.max_running + self._max_queue:
-                raise TooManyRequests(
-                    f"{len(self._waiting)} requests are already waiting. Try again in a moment."
-                )
+                raise TooManyRequests(f"{len(self._waiting)} requests are already waiting. Try again in a moment.")
             self._waiting.append(generation)
             self._changed.notify()
         return generation
@@ -227,10 +139,6 @@ class LocalEngine:
     def load(self) -> tuple[int, int]:
         """Requests running and requests waiting."""
         return len(self._running), len(self._waiting)
-
-    def count_tokens(self, text: str) -> int:
-        """Tokens of a plain text."""
-        return len(self.encoder.encode(GenerationRequest(messages=(Message("user", text),))))
 
     async def stop(self) -> None:
         """Cancel what still runs and free the core."""

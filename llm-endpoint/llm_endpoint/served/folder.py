@@ -57,8 +57,8 @@ def open_served_model(settings: Settings) -> ServedModel:
         return read_served_folder(source.resolve(), settings)
     if source.is_absolute() or settings.model.startswith(".") or settings.model.count("/") != 1:
         raise ModelError(
-            f"there is no model folder {settings.model}. Set MODEL to a folder that holds {MANIFEST_FILE} or to a Hub id "
-            "such as user/name; on KServe check the InferenceService's storageUri."
+            f"there is no model folder {settings.model}. Set MODEL to a folder that holds {MANIFEST_FILE} or to a "
+            "Hub id such as user/name; on KServe check the InferenceService's storageUri."
         )
     folder = _download(settings.model, settings.model_revision, settings)
     return read_served_folder(folder, settings, settings.model, folder.name)
@@ -182,7 +182,9 @@ def _download(hub_id: str, revision: str | None, settings: Settings) -> Path:
             )
         )
     except LocalEntryNotFoundError as error:
-        raise ModelError(f"cannot reach {settings.hf_endpoint} for {hub_id}. Check the network and HF_ENDPOINT.") from error
+        raise ModelError(
+            f"cannot reach {settings.hf_endpoint} for {hub_id}. Check the network and HF_ENDPOINT."
+        ) from error
     except HFValidationError as error:
         raise ModelError(f"{hub_id} is neither a folder nor a Hub id. Set MODEL to one of them.") from error
     except HfHubHTTPError as error:

@@ -107,5 +107,3 @@ async def handle_endpoint_error(_request: Request, error: Exception) -> Response
 def json_response(content: Any, status: int = 200) -> Response:
     """A JSON response by orjson."""
     return Response(orjson.dumps(content), status, media_type="application/json")
-
-

@@ -9,11 +9,10 @@ from fastapi.responses import Response
 from llm_endpoint.answering import Answering
 from llm_endpoint.errors import NotFound
 from llm_endpoint.feedback import FeedbackStore, Outcome, RecentAnswer, RecentAnswers, learned_answer
-from llm_endpoint.web.bodies import json_response, parse_body
-from llm_endpoint.web.openapi import body_of, documented
 from llm_endpoint.schema import FeedbackBody, FeedbackRequest
 from llm_endpoint.telemetry.telemetry import Telemetry
-
+from llm_endpoint.web.bodies import json_response, parse_body
+from llm_endpoint.web.openapi import body_of, documented
 
 _DETAILS: dict[Outcome, str] = {
     "stored": "Thank you. Kept as training data.",

@@ -9,9 +9,9 @@ from fastapi.responses import Response
 from llm_endpoint.answering import Answering, Caller, Question, Stream, choose_sampling
 from llm_endpoint.engines.seam import Sampling
 from llm_endpoint.errors import InvalidInput
+from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
 from llm_endpoint.web.bodies import answer_body, event, event_response, json_response, parse_body
 from llm_endpoint.web.openapi import body_of, documented
-from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
 
 BOTH_REQUIRED = "Both 'question' and 'context' are required"
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from llm_endpoint.errors import EndpointError, InvalidInput, NotFound, NotReady, TooLarge
-from llm_endpoint.web.auth import ApiKeys
 from llm_endpoint.metrics import Metrics
+from llm_endpoint.web.auth import ApiKeys
 
 logger = logging.getLogger(__name__)
 

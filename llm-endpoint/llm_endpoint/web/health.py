@@ -6,9 +6,9 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from llm_endpoint.errors import NotReady
+from llm_endpoint.schema import HealthBody
 from llm_endpoint.web.bodies import json_response
 from llm_endpoint.web.openapi import documented
-from llm_endpoint.schema import HealthBody
 
 
 def health_router(state: Callable[[], HealthBody]) -> APIRouter:
