@@ -15,7 +15,7 @@
         NotReady           503, with Retry-After
         RequestTimeout     504
 
-Every one becomes `{"error": message}`.
+Every one becomes `{"error": message}`; in the OpenAI protocol `{"error": {"message": ..., ...}}`.
 """
 
 

@@ -74,6 +74,8 @@ _UNWORDLY = re.compile(
     rf"{_QUOTED}|[^\s\"'<>,;(){{}}\[\]&0-9]{{0,15}}[0-9][^\s\"'<>,;(){{}}\[\]&]{{3,}}+|[^\s\"'<>,;(){{}}\[\]&]{{16,}}+"
 )
 _LONGEST_NAME = 24
+_SHORTEST_PRIVATE = 16
+"""A shorter text is private only by a sign in it: @, =, : or digits."""
 _SHORTEST_REPEATED = 6
 _MOST_REPEATED = 64
 _DEEPEST = 32
@@ -133,6 +135,8 @@ class Redactor:
         for secret in self._secrets:
             if secret in text:
                 text = text.replace(secret, KEY)
+        if len(text) < _SHORTEST_PRIVATE and text.isalpha():
+            return text  # names of fields, mostly
         for hint, pattern in _SHAPES:
             if hint in text:
                 text = pattern.sub(KEY, text)

@@ -17,10 +17,26 @@ class Schema(BaseModel):
 
 
 class ErrorBody(Schema):
-    """Every error, whatever the protocol."""
+    """Every error outside /openai/."""
 
     error: str
     """What went wrong and what to do."""
+
+
+class OpenAIError(Schema):
+    """What the OpenAI clients show."""
+
+    message: str
+    type: str
+    code: int
+    """HTTP status."""
+    param: str | None
+
+
+class OpenAIErrorBody(Schema):
+    """Every error under /openai/."""
+
+    error: OpenAIError
 
 
 class SamplingFields(Schema):

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 import orjson
 from fastapi import Request
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from llm_endpoint.answering import Answer
 from llm_endpoint.engines.seam import EngineInfo
 from llm_endpoint.errors import EndpointError, InvalidInput
-from llm_endpoint.web.guards import error_response
+from llm_endpoint.web.guards import error_body, error_response
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -80,7 +81,7 @@ def event(content: Any) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
-async def event_response(events: AsyncIterator[bytes], headers: dict[str, str] | None = None) -> StreamingResponse:
+async def event_response(request: Request, events: AsyncIterator[bytes], trace_id: UUID) -> StreamingResponse:
     """Stream events; what fails before the first one is still an error with its own status."""
     first = await anext(events, b"")
 
@@ -91,15 +92,16 @@ async def event_response(events: AsyncIterator[bytes], headers: dict[str, str] |
                 yield item
         except EndpointError as error:
             # the status has gone out; the last event says what happened
-            yield event({"error": str(error)})
+            yield event(error_body(error, request.url.path))
 
-    return StreamingResponse(all_events(), media_type="text/event-stream", headers={**EVENT_HEADERS, **(headers or {})})
+    headers = {**EVENT_HEADERS, "x-trace-id": str(trace_id)}
+    return StreamingResponse(all_events(), media_type="text/event-stream", headers=headers)
 
 
-async def handle_endpoint_error(_request: Request, error: Exception) -> Response:
+async def handle_endpoint_error(request: Request, error: Exception) -> Response:
     """FastAPI's handler for EndpointError."""
     assert isinstance(error, EndpointError)
-    body, headers = error_response(error)
+    body, headers = error_response(error, request.url.path)
     del headers["content-length"]
     return Response(body, error.status, headers)
 

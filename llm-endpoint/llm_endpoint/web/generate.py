@@ -47,7 +47,7 @@ def generate_router(ready: Callable[[], Answering]) -> APIRouter:
             Caller("generate", body.session_id),
         )
         if body.stream:
-            return await event_response(_events(stream, answering), {"x-trace-id": str(stream.trace_id)})
+            return await event_response(request, _events(stream, answering), stream.trace_id)
         answer = await answering.finish(stream)
         return json_response(answer_body(answer, answering.engine.info))
 

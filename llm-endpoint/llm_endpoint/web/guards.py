@@ -62,7 +62,7 @@ class Guards:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        reply = _Reply(send)
+        reply = _Reply(send, str(scope["path"]))
         started = time.monotonic()
         try:
             self._admit(scope)
@@ -161,8 +161,8 @@ class _Left(Exception):  # noqa: N818 - an event, not an error
 class _Reply:
     """Sends the response and knows whether it has begun."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, send: Send, path: str) -> None:
+        self._send, self._path = send, path
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -173,15 +173,23 @@ class _Reply:
     async def fail(self, error: EndpointError) -> None:
         if self.status:
             return
-        body, headers = error_response(error)
+        body, headers = error_response(error, self._path)
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": error.status, "headers": pairs})
         await self.send({"type": "http.response.body", "body": body})
 
 
-def error_response(error: EndpointError) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of an error: {"error": message}, with Retry-After where waiting helps."""
-    body = json.dumps({"error": str(error)}, ensure_ascii=False).encode()
+def error_body(error: EndpointError, path: str) -> dict[str, Any]:
+    """{"error": message}; under /openai/ the object of that protocol, whose clients show nothing else."""
+    if not path.startswith("/openai/"):
+        return {"error": str(error)}
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"error": {"message": str(error), "type": kind, "code": error.status, "param": None}}
+
+
+def error_response(error: EndpointError, path: str) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of an error, with Retry-After where waiting helps."""
+    body = json.dumps(error_body(error, path), ensure_ascii=False).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)

@@ -27,4 +27,10 @@ def health_router(state: Callable[[], HealthBody]) -> APIRouter:
             raise NotReady(f"{health.status}: {health.detail}")
         return json_response(health.model_dump())
 
+    # KServe's own says that it is ready from the first second; this one is found first
+    @router.get("/v2/health/ready", summary="Whether it takes requests (V2)", responses=documented(503))
+    async def ready_v2() -> Response:
+        await readyz()
+        return json_response({"ready": True})
+
     return router

@@ -10,12 +10,12 @@ from fastapi.responses import Response
 from llm_endpoint.answering import Answer, Answering, Caller, Stream, choose_sampling
 from llm_endpoint.engines.seam import Message, Sampling
 from llm_endpoint.errors import InvalidInput, NotFound
-from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAISampling
+from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAIErrorBody, OpenAISampling
 from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
 from llm_endpoint.web.openapi import body_of, documented
 
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
-_ERRORS = documented(400, 401, 404, 413, 429, 500, 502, 503, 504)
+_ERRORS = documented(400, 401, 404, 413, 429, 500, 502, 503, 504, shape=OpenAIErrorBody)
 
 
 def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter:
@@ -28,7 +28,7 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
             raise NotFound(f"the model {asked[:100]!r} is not served here. Use {served_name!r}.")
         return answering
 
-    @router.get("/models", summary="The model that is served", responses=documented(401))
+    @router.get("/models", summary="The model that is served", responses=documented(401, shape=OpenAIErrorBody))
     async def models() -> Response:
         entry = {"id": served_name, "object": "model", "created": 0, "owned_by": "whetstone"}
         return json_response({"object": "list", "data": [entry]})
@@ -45,7 +45,7 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         messages = [Message(_role(message), _text(message)) for message in body.messages]
         sampling = _sampling(body, answering.defaults, body.max_completion_tokens)
         stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
-        return await _respond(stream, body, answering, _ChatFormat(served_name, stream))
+        return await _respond(request, stream, body, answering, _ChatFormat(served_name, stream))
 
     @router.post("/completions", summary="Continue a text", openapi_extra=body_of(CompletionRequest), responses=_ERRORS)
     async def completions(request: Request) -> Response:
@@ -54,7 +54,7 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
         sampling = _sampling(body, answering.defaults, None)
         stream = answering.complete(prompt, sampling, Caller("openai_completion", body.user))
-        return await _respond(stream, body, answering, _TextFormat(served_name, stream))
+        return await _respond(request, stream, body, answering, _TextFormat(served_name, stream))
 
     return router
 
@@ -116,11 +116,13 @@ class _TextFormat(_Format):
         return {"text": text}
 
 
-async def _respond(stream: Stream, body: OpenAISampling, answering: Answering, form: _Format) -> Response:
+async def _respond(
+    request: Request, stream: Stream, body: OpenAISampling, answering: Answering, form: _Format
+) -> Response:
     if not body.stream:
         return json_response(form.whole(await answering.finish(stream)))
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return await event_response(_events(stream, form, with_usage), {"x-trace-id": str(stream.trace_id)})
+    return await event_response(request, _events(stream, form, with_usage), stream.trace_id)
 
 
 async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncIterator[bytes]:

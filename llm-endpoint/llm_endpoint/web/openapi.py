@@ -20,9 +20,9 @@ _MEANINGS = {
 }
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def documented(*statuses: int, shape: type[BaseModel] = ErrorBody) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route."""
-    return {status: {"model": ErrorBody, "description": _MEANINGS[status]} for status in statuses}
+    return {status: {"model": shape, "description": _MEANINGS[status]} for status in statuses}
 
 
 def body_of(schema: type[BaseModel]) -> dict[str, Any]:
