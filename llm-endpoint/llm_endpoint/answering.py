@@ -24,6 +24,8 @@ from llm_endpoint.telemetry.telemetry import RequestTrace, Telemetry
 
 logger = logging.getLogger(__name__)
 
+_COLDEST = 0.01
+
 _TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
@@ -270,4 +272,7 @@ def choose_sampling(defaults: Sampling, **asked: Any) -> Sampling:
         given.setdefault("do_sample", temperature > 0)
         if temperature == 0:
             del given["temperature"]
+        else:
+            # below, the division overflows and nothing but the most likely token is drawn anyway
+            given["temperature"] = max(temperature, _COLDEST)
     return replace(defaults, **given)

@@ -116,9 +116,8 @@ def _replace_handlers(app: Any) -> None:
         return await handle_endpoint_error(request, kinds[type(error)](str(error)))
 
     async def not_offered(request: Any, error: Exception) -> Any:
-        problem = EndpointError(str(error) or "this server does not offer that.")
-        problem.status = 501
-        return await handle_endpoint_error(request, problem)
+        # model versions, gRPC-only features: for the caller they are simply not there
+        return await handle_endpoint_error(request, NotFound(str(error) or "this server does not offer that."))
 
     async def invalid(request: Any, error: Exception) -> Any:
         assert isinstance(error, RequestValidationError)

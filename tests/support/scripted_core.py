@@ -27,7 +27,8 @@ class ScriptedCore:
         self.cancelled: list[int] = []
         self.most_running = 0
         self.closed = False
-        self.fails = False
+        self.failures = 0
+        """Steps that are to fail."""
         self.go = threading.Event()
         """Cleared: steps wait, so that a test can look at what is held."""
         self.go.set()
@@ -41,7 +42,8 @@ class ScriptedCore:
 
     def step(self) -> list[CoreStep]:
         self.go.wait(0.02)
-        if self.fails:
+        if self.go.is_set() and self.failures:
+            self.failures -= 1
             raise RuntimeError("the core is broken")
         if not self.go.is_set():
             return []

@@ -3,12 +3,11 @@
 import asyncio
 
 import pytest
-from support.scripted_core import ScriptedCore, scripted_engine
-from support.small_tokenizers import byte_level, sentence_piece
-
 from llm_endpoint.engines.seam import GenerationRequest, Sampling
 from llm_endpoint.engines.text import AnswerText
 from llm_endpoint.errors import GenerationError, InvalidInput, ModelError, NotReady, TooManyRequests
+from support.scripted_core import ScriptedCore, scripted_engine
+from support.small_tokenizers import byte_level, sentence_piece
 
 
 @pytest.fixture(scope="module")
@@ -103,13 +102,31 @@ def test_a_cancelled_answer_leaves_no_work_whether_it_runs_or_waits(folder, toke
     assert running.finish_reason == waiting.finish_reason == "cancelled"
 
 
-def test_a_broken_core_fails_every_answer_with_one_clear_message(folder, tokenizer):
+def test_a_step_that_fails_ends_what_ran_and_the_engine_goes_on(folder, tokenizer):
     core = ScriptedCore(ids_of(tokenizer, "a long answer"), max_running=1)
 
     async def body(engine):
         core.go.clear()
         held = [engine.submit(ask()) for _ in range(3)]
-        core.fails = True
+        core.failures = 1
+        core.go.set()
+        results = await asyncio.gather(*map(receive, held), return_exceptions=True)
+        return results, engine.healthy()
+
+    results, healthy = run(core, folder, body)
+    assert [type(result) for result in results] == [GenerationError, str, str]
+    assert "failed while it generated" in str(results[0])
+    assert core.cancelled
+    assert healthy
+
+
+def test_a_core_that_keeps_failing_ends_the_engine(folder, tokenizer):
+    core = ScriptedCore(ids_of(tokenizer, "a long answer"), max_running=1)
+
+    async def body(engine):
+        core.go.clear()
+        held = [engine.submit(ask()) for _ in range(6)]
+        core.failures = 1000
         core.go.set()
         results = await asyncio.gather(*map(receive, held), return_exceptions=True)
         with pytest.raises(GenerationError):
@@ -117,8 +134,7 @@ def test_a_broken_core_fails_every_answer_with_one_clear_message(folder, tokeniz
         return results, engine.healthy()
 
     results, healthy = run(core, folder, body)
-    assert [type(result) for result in results] == [GenerationError] * 3
-    assert all("failed while it generated" in str(result) for result in results)
+    assert [type(result) for result in results] == [GenerationError] * 6
     assert not healthy
     assert core.closed
 

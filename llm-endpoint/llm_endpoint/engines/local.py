@@ -23,6 +23,9 @@ from llm_endpoint.served.encoding import PromptEncoder
 
 logger = logging.getLogger(__name__)
 
+_FAILURES_IN_A_ROW = 3
+"""Steps that may fail one after another before the engine counts as broken."""
+_FAILED = "the model failed while it generated. The operator finds why in the log."
 _WARM_UP = GenerationRequest(text="Context: a\nQuestion: b\nAnswer:", sampling=Sampling(max_new_tokens=2))
 
 
@@ -163,15 +166,30 @@ class LocalEngine:
             return
         self._core, self.info = core, self._describe(core)
         loop.call_soon_threadsafe(opened.set_result, None)
-        try:
-            while self._take_turn(core):
+        failures = 0
+        while failures < _FAILURES_IN_A_ROW and self._take_turn(core):
+            try:
                 self._deliver(core.step())
-        except Exception as error:
-            logger.exception("the engine failed and takes no more requests")
-            self._failure = GenerationError("the model failed while it generated. The operator finds why in the log.")
-            self._failure.__cause__ = error
+                failures = 0
+            except Exception as error:
+                failures += 1
+                logger.exception("a step of the engine failed; the requests that were running are given up")
+                self._give_up_running(core, error)
+        if failures:
+            logger.error("the engine failed %d times in a row and takes no more requests", failures)
+            self._failure = GenerationError(_FAILED)
         self._abandon()
         core.close()
+
+    def _give_up_running(self, core: Core, error: Exception) -> None:
+        """End what a failed step was working on, so that one bad request does not end the server."""
+        with self._changed:
+            left, self._running = list(self._running.values()), {}
+        failure = GenerationError(_FAILED)
+        failure.__cause__ = error
+        for generation in left:
+            core.cancel(generation.key)
+        self._post([_News(generation, error=failure) for generation in left])
 
     def _take_turn(self, core: Core) -> bool:
         """Hand over arrivals and cancellations, wait while there is nothing to do; False to end."""

@@ -11,7 +11,7 @@ from llm_endpoint.engines.seam import Sampling
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
 from llm_endpoint.web.bodies import answer_body, event, event_response, json_response, parse_body
-from llm_endpoint.web.openapi import body_of, documented
+from llm_endpoint.web.openapi import body_of, documented, streamed
 
 BOTH_REQUIRED = "Both 'question' and 'context' are required"
 
@@ -30,9 +30,8 @@ def generate_router(ready: Callable[[], Answering]) -> APIRouter:
     @router.post(
         "/generate",
         summary="Answer a question from a context",
-        response_model=AnswerBody,
         openapi_extra=body_of(GenerateRequest),
-        responses=documented(400, 401, 413, 429, 500, 502, 503, 504),
+        responses=streamed(AnswerBody) | documented(400, 401, 413, 429, 500, 502, 503, 504),
     )
     async def generate(request: Request) -> Response:
         """The answer with its evidence: passages of the context by Unicode code points, or `supported: false`."""

@@ -21,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 _OPEN = ("/healthz", "/readyz", "/metrics", "/v2/health/", "/docs", "/openapi.json", "/favicon.ico")
 """Paths without a key: probes, scraping and the page; none of them shows a request."""
 _REMOVED = ("/v2/repository/",)
-"""KServe's load and unload would let any caller take the model away."""
+"""KServe's load and unload would let any caller take the model away; nothing explains."""
 _ROUTES = (
     "/generate",
     "/feedback",
@@ -79,7 +79,7 @@ class Guards:
 
     def _admit(self, scope: Scope) -> None:
         path = str(scope["path"])
-        if path.startswith(_REMOVED):
+        if path.startswith(_REMOVED) or path.endswith(":explain"):
             raise NotFound(f"{path} does not exist here.")
         if path.startswith(_OPEN):
             return

@@ -1,6 +1,7 @@
 """Liveness, readiness and the documentation page."""
 
 from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
@@ -10,12 +11,14 @@ from llm_endpoint.schema import HealthBody
 from llm_endpoint.web.bodies import json_response
 from llm_endpoint.web.openapi import documented
 
+_FAILED: dict[int | str, dict[str, Any]] = {503: {"model": HealthBody, "description": "The model cannot be served"}}
+
 
 def health_router(state: Callable[[], HealthBody]) -> APIRouter:
     """/healthz says how the server is and is 200 as long as it lives; /readyz is 200 only when it takes requests."""
     router = APIRouter(tags=["Health"])
 
-    @router.get("/healthz", summary="How the server is", response_model=HealthBody, responses=documented(503))
+    @router.get("/healthz", summary="How the server is", response_model=HealthBody, responses=_FAILED)
     async def healthz() -> Response:
         health = state()
         return json_response(health.model_dump(), 503 if health.status == "failed" else 200)

@@ -12,10 +12,10 @@ from llm_endpoint.engines.seam import Message, Sampling
 from llm_endpoint.errors import InvalidInput, NotFound
 from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAIErrorBody, OpenAISampling
 from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
-from llm_endpoint.web.openapi import body_of, documented
+from llm_endpoint.web.openapi import body_of, documented, streamed
 
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
-_ERRORS = documented(400, 401, 404, 413, 429, 500, 502, 503, 504, shape=OpenAIErrorBody)
+_RESPONSES = streamed() | documented(400, 401, 404, 413, 429, 500, 502, 503, 504, shape=OpenAIErrorBody)
 
 
 def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter:
@@ -37,7 +37,7 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         "/chat/completions",
         summary="Continue a conversation",
         openapi_extra=body_of(ChatCompletionRequest),
-        responses=_ERRORS,
+        responses=_RESPONSES,
     )
     async def chat_completions(request: Request) -> Response:
         body = await parse_body(request, ChatCompletionRequest)
@@ -47,7 +47,9 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
         return await _respond(request, stream, body, answering, _ChatFormat(served_name, stream))
 
-    @router.post("/completions", summary="Continue a text", openapi_extra=body_of(CompletionRequest), responses=_ERRORS)
+    @router.post(
+        "/completions", summary="Continue a text", openapi_extra=body_of(CompletionRequest), responses=_RESPONSES
+    )
     async def completions(request: Request) -> Response:
         body = await parse_body(request, CompletionRequest)
         answering = find(body.model)

@@ -13,7 +13,6 @@ _MEANINGS = {
     413: "The body is too large",
     429: "The queue is full; see Retry-After",
     500: "The model or the server failed",
-    501: "Not offered by this server",
     502: "The model server behind this one failed",
     503: "Warming up or shutting down; see Retry-After",
     504: "The answer took too long",
@@ -23,6 +22,13 @@ _MEANINGS = {
 def documented(*statuses: int, shape: type[BaseModel] = ErrorBody) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route."""
     return {status: {"model": shape, "description": _MEANINGS[status]} for status in statuses}
+
+
+def streamed(answer: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
+    """The 200 of a route that answers with JSON, or with server-sent events when the request says `stream`."""
+    content = {"text/event-stream": {}, "application/json": {}}
+    said: dict[str, Any] = {"description": "The answer", "content": content}
+    return {200: said if answer is None else said | {"model": answer}}
 
 
 def body_of(schema: type[BaseModel]) -> dict[str, Any]:

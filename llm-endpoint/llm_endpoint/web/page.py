@@ -5,7 +5,7 @@ from typing import Any
 from llm_endpoint.web.openapi import documented
 
 _HIDDEN = ("/v2/repository/",)
-_KSERVE_ERRORS = (400, 401, 404, 413, 429, 500, 501, 502, 503, 504)
+_KSERVE_ERRORS = (400, 401, 404, 413, 429, 500, 502, 503, 504)
 
 
 def add_page(app: Any, served_name: str) -> None:
@@ -37,7 +37,12 @@ def add_page(app: Any, served_name: str) -> None:
 
 
 def _describe(document: dict[str, Any], served_name: str) -> dict[str, Any]:
-    paths = {path: item for path, item in document["paths"].items() if not path.startswith(_HIDDEN)}
+    paths = {
+        path: item
+        for path, item in document["paths"].items()
+        if not path.startswith(_HIDDEN) and not path.endswith(":explain")
+    }
+    paths["/metrics"]["get"]["responses"]["200"]["content"] = {"text/plain": {"schema": {"type": "string"}}}
     errors = {
         str(status): {
             "description": response["description"],
