@@ -4,12 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from llm_endpoint.engines.seam import Delta, FinishReason, Sampling, Usage
+from llm_endpoint.engines.seam import MERGE_SECONDS, Delta, FinishReason, Sampling, Usage
 from llm_endpoint.engines.text import AnswerText
 from llm_endpoint.errors import EndpointError
-
-MERGE_SECONDS = 0.02
-"""Tokens of this long are passed on together: LangChain's and HTTP's cost is per piece, not per token."""
 
 
 class LocalGeneration:

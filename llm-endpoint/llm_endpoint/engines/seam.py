@@ -6,6 +6,9 @@ from typing import Literal, Protocol
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
+MERGE_SECONDS = 0.02
+"""Tokens of this long are passed on together: LangChain's and HTTP's cost is per piece, not per token."""
+
 
 @dataclass(frozen=True)
 class Sampling:

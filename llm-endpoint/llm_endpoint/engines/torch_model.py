@@ -28,7 +28,6 @@ def load_torch_model(folder: Path, base_folder: Path | None = None) -> Any:
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            attn_implementation="sdpa",
         )
         if base_folder is not None:
             from peft import PeftModel
