@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Any
 
+from llm_endpoint.engines.opening import OpenCore
 from llm_endpoint.errors import EndpointError, GenerationError, InvalidInput, NotFound, NotReady
 from llm_endpoint.service import Service
 from llm_endpoint.settings import Settings
@@ -13,8 +14,12 @@ from llm_endpoint.settings import Settings
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: Of this process.
+        open_core: Opened instead of the core that the settings name: for measuring the layers around it.
 
     Returns:
         Exit code: 0, or 2 when the model could not be loaded.
@@ -27,7 +32,7 @@ def serve(settings: Settings) -> int:
 
     disable_created_metrics()
     keys = ApiKeys(settings)
-    service = Service(settings, REGISTRY)
+    service = Service(settings, REGISTRY, open_core)
     model = ContextQAModel(settings.served_model_name, lambda: service.answering, service.is_ready)
     application = _build_application(kserve_server, service, keys)
 

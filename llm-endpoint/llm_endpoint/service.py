@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from llm_endpoint.answering import Answering
-from llm_endpoint.engines.opening import open_local_engine, open_remote_engine
+from llm_endpoint.engines.opening import OpenCore, open_local_engine, open_remote_engine
 from llm_endpoint.engines.seam import Engine, Sampling
 from llm_endpoint.errors import EndpointError, NotReady
 from llm_endpoint.feedback import FeedbackStore, RecentAnswers
@@ -29,10 +29,12 @@ class Service:
     Args:
         settings: Of this process.
         registry: Where the metrics are registered.
+        open_core: Opened instead of the core that the settings name.
     """
 
-    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+    def __init__(self, settings: Settings, registry: CollectorRegistry, open_core: OpenCore | None = None) -> None:
         self.settings = settings
+        self._open_core = open_core
         self.metrics = Metrics(registry)
         self.telemetry = open_telemetry(settings, self.metrics.count_telemetry)
         self.recent = RecentAnswers()
@@ -117,7 +119,7 @@ class Service:
         else:
             served = await asyncio.to_thread(open_served_model, settings)
             encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
-            engine = open_local_engine(settings, served, encoder)
+            engine = open_local_engine(settings, served, encoder, self._open_core)
             prompt, has_chat, shield = served.prompt, served.prompt.chat_template, encoder.shield
             penalty = settings.repetition_penalty
             if served.repetition_penalty is not None and "repetition_penalty" not in settings.model_fields_set:

@@ -34,16 +34,28 @@ def open_remote_engine(settings: Settings) -> Engine:
     )
 
 
-def open_local_engine(settings: Settings, served: ServedModel, encoder: PromptEncoder) -> LocalEngine:
-    """The engine for a model on this machine; the model itself is loaded by its `start`."""
+OpenCore = Callable[[], Core]
+
+
+def open_local_engine(
+    settings: Settings, served: ServedModel, encoder: PromptEncoder, open_core: OpenCore | None = None
+) -> LocalEngine:
+    """The engine for a model on this machine; the model itself is loaded by its `start`.
+
+    Args:
+        settings: Which core, and its limits.
+        served: The model folder.
+        encoder: Of that folder.
+        open_core: Opened instead of what the settings say.
+    """
 
     def describe(core: Core) -> EngineInfo:
         return EngineInfo(core.name, served.name, served.revision, core.context_length, core.precision)
 
-    return LocalEngine(_core_opener(settings, served), encoder, describe, served.one_line, settings.max_queue)
+    return LocalEngine(open_core or _core_opener(settings, served), encoder, describe, served.one_line, settings.max_queue)
 
 
-def _core_opener(settings: Settings, served: ServedModel) -> Callable[[], Core]:
+def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
     threads = settings.threads or len(os.sched_getaffinity(0))
 
     def open_transformers() -> Core:
@@ -59,7 +71,7 @@ def _core_opener(settings: Settings, served: ServedModel) -> Callable[[], Core]:
         )
 
     def open_openvino() -> Core:
-        from llm_endpoint.engines.openvino import open_openvino_core
+        from llm_endpoint.engines.openvino.opening import open_openvino_core
 
         return open_openvino_core(
             served.folder,
