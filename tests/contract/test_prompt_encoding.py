@@ -4,16 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from support.small_tokenizers import CHAT_TEMPLATE, byte_level, sentence_piece
-
-from components.core.recipe import TaskConfig
-from components.core.tasks import get_task, write_prompt
-from components.core.tasks.rendering import build_prompt, layout
 from llm_endpoint.chain import build_prompt_template
 from llm_endpoint.engines.seam import GenerationRequest, Message
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.served.encoding import PromptEncoder
 from llm_endpoint.served.prompt import read_prompt
+from support.small_tokenizers import CHAT_TEMPLATE, byte_level, sentence_piece
+
+from components.core.recipe import TaskConfig
+from components.core.tasks import get_task, write_prompt
+from components.core.tasks.rendering import build_prompt, layout
 
 ROOT = Path(__file__).resolve().parents[2]
 
