@@ -1,10 +1,10 @@
 """Which engine serves a model, decided once at start."""
 
 import logging
-import os
 from collections.abc import Callable
 
 from llm_endpoint.engines.local import LocalEngine
+from llm_endpoint.engines.openvino.core import usable_cores
 from llm_endpoint.engines.seam import Core, Engine, EngineInfo
 from llm_endpoint.errors import ModelError
 from llm_endpoint.served.encoding import PromptEncoder
@@ -56,7 +56,7 @@ def open_local_engine(
 
 
 def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
-    threads = settings.threads or len(os.sched_getaffinity(0))
+    threads = settings.threads or usable_cores()
 
     def open_transformers() -> Core:
         from llm_endpoint.engines.continuous import open_continuous_core

@@ -17,6 +17,7 @@ def load_torch_model(folder: Path, base_folder: Path | None = None) -> Any:
         ModelError: If it cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -33,7 +34,7 @@ def load_torch_model(folder: Path, base_folder: Path | None = None) -> Any:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, folder, local_files_only=True).merge_and_unload()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"cannot load the model in {folder.name}: {first}. Publish the model folder again.") from error
     return model.eval()

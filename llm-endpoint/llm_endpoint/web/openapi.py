@@ -26,7 +26,7 @@ def documented(*statuses: int, shape: type[BaseModel] = ErrorBody) -> dict[int |
 
 def streamed(answer: type[BaseModel] | None = None) -> dict[int | str, dict[str, Any]]:
     """The 200 of a route that answers with JSON, or with server-sent events when the request says `stream`."""
-    content = {"text/event-stream": {}, "application/json": {}}
+    content: dict[str, Any] = {"text/event-stream": {}, "application/json": {}}
     said: dict[str, Any] = {"description": "The answer", "content": content}
     return {200: said if answer is None else said | {"model": answer}}
 

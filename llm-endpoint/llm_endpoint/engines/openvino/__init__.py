@@ -1,0 +1,1 @@
+"""The CPU engine: a model converted for OpenVINO, checked against transformers, kept by fingerprint."""
