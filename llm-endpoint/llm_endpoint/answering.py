@@ -177,7 +177,7 @@ class Answering:
             stream.answer = self._conclude(stream, "".join(said), exchange, started, first, question)
             error = ""
         except EndpointError as problem:
-            error = str(problem)
+            error = f"{type(problem).__name__}: {problem}"
             self._metrics.errors.labels(type(problem).__name__).inc()
             raise
         except Exception as problem:

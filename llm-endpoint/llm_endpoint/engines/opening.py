@@ -52,7 +52,8 @@ def open_local_engine(
     def describe(core: Core) -> EngineInfo:
         return EngineInfo(core.name, served.name, served.revision, core.context_length, core.precision)
 
-    return LocalEngine(open_core or _core_opener(settings, served), encoder, describe, served.one_line, settings.max_queue)
+    opener = open_core or _core_opener(settings, served)
+    return LocalEngine(opener, encoder, describe, served.one_line, settings.max_queue)
 
 
 def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
