@@ -25,6 +25,8 @@ from llm_endpoint.telemetry.telemetry import RequestTrace, Telemetry
 logger = logging.getLogger(__name__)
 
 _COLDEST = 0.01
+_LONG_CONTEXT = 20_000
+"""Characters from which the evidence is looked for in a thread."""
 
 _TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
@@ -174,7 +176,7 @@ class Answering:
                         first = time.monotonic() - started
                     said.append(text)
                     yield text
-            stream.answer = self._conclude(stream, "".join(said), exchange, started, first, question)
+            stream.answer = await self._conclude(stream, "".join(said), exchange, started, first, question)
             error = ""
         except EndpointError as problem:
             error = f"{type(problem).__name__}: {problem}"
@@ -214,7 +216,7 @@ class Answering:
         finally:
             await pieces.aclose()  # type: ignore[attr-defined]
 
-    def _conclude(
+    async def _conclude(
         self,
         stream: Stream,
         text: str,
@@ -227,7 +229,7 @@ class Answering:
         usage = generation.usage if generation else Usage()
         response, grounding = text.rstrip(), None
         if question is not None:
-            grounding = ground(response, question.context, question.question, self.prompt.no_answer_text)
+            grounding = await self._ground(response, question)
             self._recent.remember(stream.trace_id, question.question, question.context, response)
             self._metrics.answers.labels("supported" if grounding.supported else "not_in_context").inc()
         for kind, number in (
@@ -247,6 +249,13 @@ class Answering:
             first,
             grounding,
         )
+
+    async def _ground(self, response: str, question: Question) -> Grounding:
+        parts = (response, question.context, question.question, self.prompt.no_answer_text)
+        if len(question.context) < _LONG_CONTEXT:
+            return ground(*parts)
+        # a second of work for the longest bodies, which must not hold up the other answers
+        return await asyncio.to_thread(ground, *parts)
 
     @staticmethod
     def _facts(answer: Answer | None, exchange: Exchange, first: float | None) -> dict[str, Any]:

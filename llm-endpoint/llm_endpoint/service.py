@@ -12,6 +12,7 @@ from llm_endpoint.engines.opening import OpenCore, open_local_engine, open_remot
 from llm_endpoint.engines.seam import Engine, Sampling
 from llm_endpoint.errors import EndpointError, NotReady
 from llm_endpoint.feedback import FeedbackStore, RecentAnswers
+from llm_endpoint.grounding import ground
 from llm_endpoint.metrics import Metrics
 from llm_endpoint.schema import HealthBody
 from llm_endpoint.served.encoding import PromptEncoder
@@ -126,6 +127,8 @@ class Service:
                 penalty = served.repetition_penalty
         self._engine = engine
         await engine.start()
+        # its first call reads tables that no user should wait for
+        ground("a", "a", "a")
         defaults = Sampling(
             max_new_tokens=settings.max_new_tokens,
             do_sample=settings.do_sample,

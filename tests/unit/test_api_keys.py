@@ -1,11 +1,10 @@
 """API keys: who comes in, and rotation without a restart."""
 
 import pytest
-from pydantic import SecretStr
-
 from llm_endpoint.errors import SettingsError, Unauthorized
 from llm_endpoint.settings import Settings
 from llm_endpoint.web.auth import ApiKeys
+from pydantic import SecretStr
 
 
 def headers(**given):

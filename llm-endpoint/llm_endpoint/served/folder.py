@@ -142,7 +142,7 @@ def _revision(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
-    return f"local-{digest.hexdigest()[:8]}"
+    return f"local-{digest.hexdigest()[:6]}"
 
 
 def _context_length(config: dict[str, Any], folder: Path) -> int:
