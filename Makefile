@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop dry-run compile create-secret mlflow docs starter benchmark test lint clean
+.PHONY: help setup run serve stop dry-run compile create-secret mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -55,12 +55,18 @@ docs: setup ## Write docs/recipe.md again from the types
 starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
 
-benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead; all when empty)
+benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding; all when empty)
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
-	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
-test: lint ## Lint, type-check and run all tests
+test: lint browser ## Lint, type-check and run all tests
 	@$(BIN)/python -m pytest
+
+browser: # Chromium for the tests of the page, where it can be installed without asking anybody
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing Chromium for the browser tests" && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+		echo "No Chromium here: the browser tests are skipped. Install it to run them (Debian: apt-get install chromium)."
 
 lint: setup ## Style and types only
 	@$(BIN)/ruff check .
