@@ -22,11 +22,17 @@ HERE = "127.0.0.1"
 _START_SECONDS = 600.0
 """A large model is converted at its first start."""
 _STOP_SECONDS = 45.0
+ANSWER_SECONDS = 600.0
+"""Longest time for one answer."""
 _POLL_SECONDS = 0.2
 
 
 class ServingError(PlatformError):
     """A server did not start, or does not answer."""
+
+
+class QuestionRefused(ServingError):
+    """The endpoint takes no such question: it is too long, most of the time."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,10 @@ def start_servers(
     """
     stop_servers(home)
     folder = home / "serving"
-    folder.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ) | {"WHETSTONE_HOME": str(home.resolve()), "HOST": HERE, "MODEL": model}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "llm-endpoint"), str(ROOT)])
-    environment.pop("MODEL_REVISION", None)
-    if revision:
-        environment["MODEL_REVISION"] = revision
+    environment = endpoint_environment(model, home, revision)
     servers: list[Server] = []
     try:
-        port = _free_port(api_port)
-        command = [sys.executable, "-m", "llm_endpoint", "--port", str(port)]
-        servers.append(_spawn("api", command, environment, port, folder))
-        _wait(servers[0], "/readyz", folder, "the model is being loaded")
+        servers.append(start_api(environment, folder, api_port))
         port = _free_port(ui_port)
         command = [sys.executable, "-m", "streamlit", "run", "ui/app.py", "--server.port", str(port)]
         command += ["--server.address", HERE, "--server.headless", "true", "--browser.gatherUsageStats", "false"]
@@ -84,11 +82,43 @@ def start_servers(
         _wait(servers[1], "/_stcore/health", folder, "the page is starting")
     except BaseException:
         for server in servers:
-            _end(server)
+            end_server(server)
         raise
     record = [vars(server) for server in servers]
     (folder / "servers.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return servers
+
+
+def endpoint_environment(model: str, home: Path, revision: str | None = None) -> dict[str, str]:
+    """The environment of an endpoint process: this one's, with what is served and where."""
+    environment = dict(os.environ) | {"WHETSTONE_HOME": str(home.resolve()), "HOST": HERE, "MODEL": model}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "llm-endpoint"), str(ROOT)])
+    environment.pop("MODEL_REVISION", None)
+    if revision:
+        environment["MODEL_REVISION"] = revision
+    return environment
+
+
+def start_api(environment: dict[str, str], folder: Path, port: int) -> Server:
+    """Start an endpoint and wait until it is warm.
+
+    Args:
+        environment: Of the process.
+        folder: Gets its log, `api.log`.
+        port: Where it listens; the next free port if it is taken.
+
+    Raises:
+        ServingError: With the endpoint's own last words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port(port)
+    server = _spawn("api", [sys.executable, "-m", "llm_endpoint", "--port", str(port)], environment, port, folder)
+    try:
+        _wait(server, "/readyz", folder, "the model is being loaded")
+    except BaseException:
+        end_server(server)
+        raise
+    return server
 
 
 def stop_servers(home: Path) -> list[Server]:
@@ -100,24 +130,35 @@ def stop_servers(home: Path) -> list[Server]:
         return []
     except (ValueError, TypeError) as error:
         raise ServingError(f"{record} is damaged ({error}). End the servers by hand and remove the file.") from error
-    ended = [server for server in servers if _end(server)]
+    ended = [server for server in servers if end_server(server)]
     record.unlink()
     return ended
 
 
-def ask(address: str, question: str, context: str) -> dict[str, Any]:
+def ask(address: str, question: str, context: str, client: Any = None, **fields: Any) -> dict[str, Any]:
     """Ask the endpoint a question.
 
+    Args:
+        address: Of the endpoint.
+        question: Asked.
+        context: Should hold the answer.
+        client: An httpx.Client, where many questions share its connections.
+        fields: More of the request, such as `max_new_tokens`.
+
     Raises:
+        QuestionRefused: If it takes no such question.
         ServingError: If it does not answer.
     """
     import httpx
 
     try:
-        response = httpx.post(f"{address}/generate", json={"question": question, "context": context}, timeout=120.0)
+        body = {"question": question, "context": context, **fields}
+        response = (client or httpx).post(f"{address}/generate", json=body, timeout=ANSWER_SECONDS)
         content = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise ServingError(f"the endpoint at {address} does not answer: {error}. Look at its log.") from error
+    if response.status_code in (400, 413):
+        raise QuestionRefused(f"the endpoint refused the question: {content.get('error')}")
     if response.status_code != 200:
         raise ServingError(f"the endpoint answered {response.status_code}: {content.get('error')}")
     return dict(content)
@@ -152,7 +193,8 @@ def _wait(server: Server, path: str, folder: Path, doing: str) -> None:
     raise ServingError(f"the {server.name} server is not ready after {_START_SECONDS:.0f} s. Its log is {log}.")
 
 
-def _end(server: Server) -> bool:
+def end_server(server: Server) -> bool:
+    """End a process gently, then by force; False if it had ended already."""
     import psutil
 
     process = _process(server)

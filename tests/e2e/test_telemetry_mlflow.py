@@ -31,7 +31,8 @@ def test_the_file_of_make_mlflow_gets_spans_usage_and_feedback(tmp_path: Path):
     for answer in ("It is blue.", "It is green, says a@b.cc."):
         trace = telemetry.start("talk-1", {"revision": "0123abc"})
         chain = prompt | GenericFakeChatModel(messages=iter([answer])) | StrOutputParser()
-        chain.invoke({"context": "c", "question": "q"}, {"run_id": trace.trace_id, "callbacks": trace.callbacks})
+        config = {"run_id": trace.trace_id, "callbacks": trace.callbacks}
+        assert "".join(chain.stream({"context": "c", "question": "q"}, config)) == answer
         trace.finish("Boom: bad" if traces else None, {"prompt_tokens": 7, "completion_tokens": 3})
         traces.append(trace)
     telemetry.feedback(traces[0].trace_id, 1.0, "nice")
@@ -49,6 +50,7 @@ def test_the_file_of_make_mlflow_gets_spans_usage_and_feedback(tmp_path: Path):
     root, model = spans["RunnableSequence"], spans["GenericFakeChatModel"]
     assert (root.parent_id, model.parent_id) == (None, root.span_id)
     assert model.span_type == "CHAT_MODEL"
+    assert [event.name for event in model.events] == ["new_token"]
     assert root.inputs == {"context": "c", "question": "q"}
     assert root.outputs == {"output": "It is blue."}
     assert model.attributes["mlflow.chat.tokenUsage"]["total_tokens"] == 10

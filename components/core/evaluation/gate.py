@@ -106,7 +106,7 @@ def _against_champion(gate: GateConfig, everything: Slice, same: bool, confidenc
         )
     if gate.champion == "not_worse":
         allowed = points(gate.tolerance)
-        if gap.low <= -gate.tolerance + _ROUNDING:
+        if not is_not_worse(gap, gate.tolerance):
             return "worse than the champion", (
                 f"{label} of the tuned model may be more than {allowed} points below the registered champion {numbers}"
             )
@@ -120,6 +120,11 @@ def _against_champion(gate: GateConfig, everything: Slice, same: bool, confidenc
     if gap.changed < fewest_changes(confidence):
         return "not better than the champion", _too_few(label, "registered champion", gap, numbers, confidence)
     return "better", f"{label} of the tuned model is better than the registered champion {numbers}"
+
+
+def is_not_worse(gap: Difference, tolerance: float) -> bool:
+    """Whether a loss of `tolerance` or more is ruled out: the interval's lower bound lies above its negative."""
+    return gap.low > -tolerance + _ROUNDING
 
 
 def _is_worse(gap: Difference, confidence: float) -> bool:

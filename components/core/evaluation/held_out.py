@@ -15,12 +15,16 @@ DATASET_INFO = "dataset_info.json"
 
 
 def read_test_rows(dataset_dir: Path, max_rows: int | None, seed: int) -> list[Row]:
-    """Read the canonical test rows, or a seeded random sample of them in their order.
+    """Read the canonical test rows of a prepared dataset; see `read_rows`."""
+    return read_rows(dataset_dir / TEST_FILE, max_rows, seed)
+
+
+def read_rows(path: Path, max_rows: int | None, seed: int) -> list[Row]:
+    """Read canonical rows, or a seeded random sample of them in their order.
 
     Raises:
         DataError: If the file is missing, holds no row, or holds one that is not canonical.
     """
-    path = dataset_dir / TEST_FILE
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

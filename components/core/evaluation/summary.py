@@ -1,12 +1,14 @@
 """The evaluation in a few lines: a table for the terminal, and Markdown for the pipeline's page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from components.core.evaluation.results import (
     METRIC_LABELS,
     SLICE_LABELS,
     Evaluation,
+    ModelName,
     Score,
+    Slice,
     points,
     signed_points,
 )
@@ -15,9 +17,7 @@ from components.core.evaluation.results import (
 def print_summary(evaluation: Evaluation) -> str:
     """Scores with their intervals, differences and the verdict as lines for a terminal."""
     header = ["", "metric", *evaluation.models, *(f"tuned - {other}" for other in evaluation.everything.differences)]
-    table = [header, *_table(evaluation)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    lines = align([header, *_table(evaluation)])
     share = f"{100 * evaluation.confidence:g} %"
     return "\n".join(
         [
@@ -56,11 +56,22 @@ def summarize_markdown(evaluation: Evaluation) -> str:
 
 
 def _table(evaluation: Evaluation) -> list[list[str]]:
+    return score_cells(evaluation.slices, evaluation.metrics, list(evaluation.models))
+
+
+def align(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines of a terminal, each column as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def score_cells(slices: Mapping[str, Slice], metrics: Sequence[str], models: Sequence[ModelName]) -> list[list[str]]:
+    """Rows of cells: label, metric, a score for each model, a difference for each model that tuned is compared with."""
     lines = []
-    for name, part in evaluation.slices.items():
-        for number, metric in enumerate(evaluation.metrics):
+    for name, part in slices.items():
+        for number, metric in enumerate(metrics):
             label = f"{SLICE_LABELS.get(name, name)} ({part.rows})" if number == 0 else ""
-            scores = [_cell(part.scores[model][metric], points) for model in evaluation.models]
+            scores = [_cell(part.scores[model][metric], points) for model in models]
             gaps = [_cell(gap[metric], signed_points) for gap in part.differences.values()]
             lines.append([label, METRIC_LABELS.get(metric, metric), *scores, *gaps])
     return lines

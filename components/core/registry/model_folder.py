@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 ADAPTER_CONFIG = "adapter_config.json"
 MODEL_INFO_FILE = "model_info.json"
 CARD_FILE = "README.md"
+QUANTIZATION_FILE = "quantization.json"
+"""Whether int8 weights may be served; written after publishing, so it is no part of the manifest."""
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".msgpack", ".h5")
 COPIED_SUFFIXES = (".safetensors", ".json", ".jsonl", ".jinja", ".txt", ".model")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -150,7 +152,7 @@ def _is_adapter(folder: Path) -> bool:
 
 
 def _belongs(file: Path) -> bool:
-    if not file.is_file() or file.name in (MANIFEST_FILE, MODEL_INFO_FILE, EVALUATION_FILE):
+    if not file.is_file() or file.name in (MANIFEST_FILE, MODEL_INFO_FILE, EVALUATION_FILE, QUANTIZATION_FILE):
         return False
     if file.suffix not in COPIED_SUFFIXES:
         logger.info("%s is no part of a model folder and is left out", file.name)

@@ -9,6 +9,7 @@ from llm_endpoint.engines.seam import Core, Engine, EngineInfo
 from llm_endpoint.errors import ModelError
 from llm_endpoint.served.encoding import PromptEncoder
 from llm_endpoint.served.folder import ServedModel
+from llm_endpoint.served.quantization import check_int8_passed
 from llm_endpoint.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -95,5 +96,6 @@ def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
     if settings.weights == "int8" and settings.engine == "transformers":
         raise ModelError("WEIGHTS=int8 needs the OpenVINO engine. Unset ENGINE or WEIGHTS.")
     if settings.weights == "int8":
+        check_int8_passed(served.folder)
         return open_openvino
     return {"transformers": open_transformers, "openvino": open_openvino}.get(settings.engine, open_best)

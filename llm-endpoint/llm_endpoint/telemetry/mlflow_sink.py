@@ -126,7 +126,8 @@ def _span(run: RunRecord, trace: TraceItem) -> Any:
         cached = run.usage.get("input_token_details", {}).get("cache_read")
         counts = {name: run.usage.get(name) for name in ("input_tokens", "output_tokens", "total_tokens")}
         attributes["mlflow.chat.tokenUsage"] = counts | ({"cache_read_input_tokens": cached} if cached else {})
-    events = [Event("new_token", timestamp=_nanoseconds(run.first_token))] if run.first_token else []
+    # MLflow reads the attributes of an event as a dictionary, also where there are none
+    events = [Event("new_token", {}, _nanoseconds(run.first_token))] if run.first_token else []
     return Span(
         ReadableSpan(
             run.name,

@@ -11,7 +11,7 @@ from typing import Any
 from llm_endpoint.engines.openvino.cache import fingerprint, read_entry, remove_entry
 from llm_endpoint.engines.openvino.convert import Job
 from llm_endpoint.engines.openvino.core import usable_cores
-from llm_endpoint.engines.openvino.export import NotConvertible, Precision
+from llm_endpoint.engines.openvino.export import WEIGHTS_FILE, NotConvertible, Precision
 from llm_endpoint.engines.openvino.process import OpenVinoCore, describe_end, start_module
 from llm_endpoint.errors import ModelError
 
@@ -80,6 +80,7 @@ def open_openvino_core(
 
 
 def _load(converted: Path, record: dict[str, Any], job: Job, max_running: int) -> OpenVinoCore:
+    logger.info("Loading %.1f MB of %s weights", (converted / WEIGHTS_FILE).stat().st_size / 1e6, job.precision)
     return OpenVinoCore(
         converted,
         precision=job.precision,
