@@ -71,10 +71,8 @@ browser: # Chromium for the tests of the page, where it can be installed without
 lint: setup ## Style and types only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy components benchmarks
+	@$(BIN)/mypy components llm-endpoint/llm_endpoint ui benchmarks
 	@$(BIN)/mypy llm-pipelines/*.py
-	@cd llm-endpoint && ../$(BIN)/mypy --config-file ../pyproject.toml llm_endpoint
-	@$(BIN)/mypy ui
 
 clean: ## Remove runs, caches and the local registry (keeps .venv)
 	@rm -rf $(WHETSTONE_HOME) build .pytest_cache .mypy_cache .ruff_cache

@@ -20,7 +20,8 @@ FLOORS = [
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))
 SOURCES = sorted(
-    path for folder in ("components", "llm-pipelines", "llm-endpoint", "ui", "benchmarks")
+    path
+    for folder in ("components", "llm-pipelines", "llm-endpoint", "ui", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 )
 ENDPOINT_FILES = [path for path in SOURCES if ROOT / "llm-endpoint" in path.parents]
