@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop dry-run compile create-secret mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -33,6 +33,9 @@ serve: setup ## Serve any model with its page (MODEL=folder-or-id; the newest re
 
 stop: setup ## Stop what `make run` or `make serve` left running
 	@$(BIN)/python -m llm-pipelines.serve stop
+
+gate-int8: setup ## Judge a model with int8 weights before it may be served so (MODEL=folder DATASET=rows)
+	@$(BIN)/python -m llm-pipelines.gate-int8 --model $(MODEL) --dataset-dir $(DATASET)
 
 dry-run: setup ## Check the recipe and print every value with its origin
 	@$(PIPELINE) --dry-run

@@ -1,6 +1,7 @@
 """KServe's model server with our routes, guards and errors."""
 
 import asyncio
+import gc
 import logging
 import sys
 import warnings
@@ -19,7 +20,7 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
 
     Args:
         settings: Of this process.
-        open_core: Opened instead of the core that the settings name: for measuring the layers around it.
+        open_core: Gives the core, instead of opening what the settings name.
 
     Returns:
         Exit code: 0, or 2 when the model could not be loaded.
@@ -64,6 +65,8 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
         grace_period=int(settings.shutdown_seconds),
     )
     server.register_model(model)
+    gc.freeze()  # what has been imported stays: no collection has to look at it again
+    gc.enable()
     server.start([])
     return 2 if service.failure is not None else 0
 

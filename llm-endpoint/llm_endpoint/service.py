@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from llm_endpoint.answering import Answering
-from llm_endpoint.engines.opening import OpenCore, open_local_engine, open_remote_engine
+from llm_endpoint.engines.opening import OpenCore, is_remote, open_local_engine, open_remote_engine
 from llm_endpoint.engines.seam import Engine, Sampling
 from llm_endpoint.errors import EndpointError, NotReady
 from llm_endpoint.feedback import FeedbackStore, RecentAnswers
@@ -113,12 +113,14 @@ class Service:
     async def _open(self) -> Answering:
         settings = self.settings
         engine: Engine
-        if settings.engine == "openai" or (settings.engine == "auto" and settings.openai_base_url):
+        if is_remote(settings):
             engine, prompt, has_chat = open_remote_engine(settings), INSTRUCTION_PROMPT, True
             shield: Callable[[str], str] = str
             penalty = settings.repetition_penalty
         else:
             served = await asyncio.to_thread(open_served_model, settings)
+            if not served.info:
+                logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
             encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
             engine = open_local_engine(settings, served, encoder, self._open_core)
             prompt, has_chat, shield = served.prompt, served.prompt.chat_template, encoder.shield

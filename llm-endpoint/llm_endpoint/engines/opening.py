@@ -1,18 +1,28 @@
 """Which engine serves a model, decided once at start."""
 
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
 
 from llm_endpoint.engines.local import LocalEngine
 from llm_endpoint.engines.openvino.core import usable_cores
 from llm_endpoint.engines.seam import Core, Engine, EngineInfo
-from llm_endpoint.errors import ModelError
+from llm_endpoint.errors import EndpointError, ModelError
 from llm_endpoint.served.encoding import PromptEncoder
-from llm_endpoint.served.folder import ServedModel
+from llm_endpoint.served.folder import ADAPTER_CONFIG, ServedModel, open_served_model
 from llm_endpoint.served.quantization import check_int8_passed
 from llm_endpoint.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+OpenCore = Callable[[], Core]
+
+
+def is_remote(settings: Settings) -> bool:
+    """Whether an OpenAI-compatible server answers, and no model on this machine."""
+    return settings.engine == "openai" or (settings.engine == "auto" and bool(settings.openai_base_url))
 
 
 def open_remote_engine(settings: Settings) -> Engine:
@@ -35,9 +45,6 @@ def open_remote_engine(settings: Settings) -> Engine:
     )
 
 
-OpenCore = Callable[[], Core]
-
-
 def open_local_engine(
     settings: Settings, served: ServedModel, encoder: PromptEncoder, open_core: OpenCore | None = None
 ) -> LocalEngine:
@@ -57,8 +64,29 @@ def open_local_engine(
     return LocalEngine(opener, encoder, describe, served.one_line, settings.max_queue)
 
 
-def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
+def open_ahead(settings: Settings) -> OpenCore | None:
+    """Begin to open the model in a thread, so that it is there when the rest of the server has been imported.
+
+    Only OpenVINO's way, which imports next to nothing: two threads must not import large packages at once.
+
+    Returns:
+        What waits for the core; None where the start itself opens it, or says why it cannot.
+    """
+    folder = Path(settings.model)
+    if is_remote(settings) or not folder.is_dir() or (folder / ADAPTER_CONFIG).is_file():
+        return None  # what may have to be downloaded is not waited for here
+    try:
+        return _core_opener(settings, open_served_model(settings), ahead=True)
+    except EndpointError:
+        return None
+
+
+def _core_opener(settings: Settings, served: ServedModel, ahead: bool = False) -> OpenCore:
     threads = settings.threads or usable_cores()
+    if settings.weights == "int8":
+        if settings.engine == "transformers":
+            raise ModelError("WEIGHTS=int8 needs the OpenVINO engine. Unset ENGINE or WEIGHTS.")
+        check_int8_passed(served.folder)
 
     def open_transformers() -> Core:
         from llm_endpoint.engines.continuous import open_continuous_core
@@ -72,7 +100,7 @@ def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
             context_length=served.context_length,
         )
 
-    def open_openvino() -> Core:
+    def load_openvino() -> Core:
         from llm_endpoint.engines.openvino.opening import open_openvino_core
 
         return open_openvino_core(
@@ -86,6 +114,10 @@ def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
             context_length=served.context_length,
         )
 
+    if settings.engine == "transformers":
+        return open_transformers
+    open_openvino = _begin(load_openvino) if ahead else load_openvino
+
     def open_best() -> Core:
         try:
             return open_openvino()
@@ -93,9 +125,17 @@ def _core_opener(settings: Settings, served: ServedModel) -> OpenCore:
             logger.warning("Serving with transformers instead of OpenVINO: %s", error)
             return open_transformers()
 
-    if settings.weights == "int8" and settings.engine == "transformers":
-        raise ModelError("WEIGHTS=int8 needs the OpenVINO engine. Unset ENGINE or WEIGHTS.")
-    if settings.weights == "int8":
-        check_int8_passed(served.folder)
-        return open_openvino
-    return {"transformers": open_transformers, "openvino": open_openvino}.get(settings.engine, open_best)
+    return open_openvino if settings.engine == "openvino" or settings.weights == "int8" else open_best
+
+
+def _begin(open_core: OpenCore) -> OpenCore:
+    opened: Future[Core] = Future()
+
+    def run() -> None:
+        try:
+            opened.set_result(open_core())
+        except BaseException as error:  # goes to whoever waits
+            opened.set_exception(error)
+
+    threading.Thread(target=run, name="opening", daemon=True).start()
+    return opened.result

@@ -86,10 +86,8 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
         prompt, info = read_prompt(folder), _read_json(folder / MODEL_INFO_FILE)
         if info.get("task") != "context_qa":
             raise ModelError(f"{folder} was trained for {info.get('task')}; this endpoint answers context_qa.")
-    else:
-        logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", hub_id or folder.name)
-        if not has_chat_template(folder):
-            prompt = Prompt(prompt.template, False, prompt.no_answer_text)
+    elif not has_chat_template(folder):
+        prompt = Prompt(prompt.template, False, prompt.no_answer_text)
     base = _base_of(folder, info, settings) if adapter else None
     config = _read_json((base or folder) / "config.json")
     generation = info.get("generation", {})

@@ -23,6 +23,7 @@ RECORD_FILE = "conversion.json"
 PARTIAL = ".partial-"
 ABANDONED_SECONDS = 24 * 3600
 LIBRARIES = ("openvino", "openvino-genai", "transformers")
+PIECE_BYTES = 2**25
 MODEL_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "adapter_config.json")
 
 
@@ -123,9 +124,18 @@ def _file_hashes(folder: Path) -> dict[str, str]:
         if entry and entry["size"] == state.st_size and state.st_mtime_ns <= entry["written"]:
             hashes[path.name] = entry["sha256"]
         else:
-            with path.open("rb") as stream:
-                hashes[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            hashes[path.name] = _sha256(path, state.st_size)
     return hashes
+
+
+def _sha256(path: Path, size: int) -> str:
+    """Hash in large pieces: between two of them, other threads may keep the interpreter for milliseconds."""
+    digest = hashlib.sha256()
+    piece = memoryview(bytearray(min(size, PIECE_BYTES) or 1))
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(piece):
+            digest.update(piece[:count])
+    return digest.hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
