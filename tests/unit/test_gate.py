@@ -167,3 +167,49 @@ def test_rounding_noise_around_zero_is_not_a_gain():
 def test_models_of_equal_skill_are_promoted_in_few_of_many_comparisons():
     promoted = sum(verdict(base=answers(0.5, seed=n), tuned=answers(0.5, seed=1000 + n)).passed for n in range(60))
     assert promoted <= 6
+
+
+def on_kinds(gate=None, **scores):
+    """The gate's word where the first half of the rows has an answer and the other half has none."""
+    count = len(scores["tuned"])
+    rows = [
+        {"context": f"context {number}", "answers": {"text": ["x"] if number < count / 2 else []}}
+        for number in range(count)
+    ]
+    scored = {
+        name: [{"f1": float(value), "exact_match": float(value == 1)} for value in values]
+        for name, values in scores.items()
+    }
+    slices = compare(rows, scored, ["f1", "exact_match"], QUICK)
+    config = gate or GateConfig()
+    return judge(config, slices[ALL_ROWS], frozenset(), QUICK.confidence, slices["has_answer"])
+
+
+def halves(answered, unanswered):
+    return np.concatenate([answers(answered, 150, 1), answers(unanswered, 150, 2)])
+
+
+def test_a_model_that_only_learned_to_abstain_passes_with_a_warning_or_is_refused_by_choice():
+    base, tuned = halves(0.2, 0.0), halves(0.2, 0.9)
+    found = on_kinds(base=base, tuned=tuned)
+    assert found.passed
+    assert "learned only to say that there is none" in found.warnings[0]
+    strict = on_kinds(GateConfig(has_answer="better"), base=base, tuned=tuned)
+    assert not strict.passed
+    assert "on the rows that have an answer is not better than the base" in strict.headline
+
+
+def test_a_model_that_gives_up_answers_to_abstain_is_refused():
+    found = on_kinds(base=halves(0.8, 0.0), tuned=halves(0.4, 0.95))
+    assert (found.status, found.outcome) == ("refused", "worse")
+    assert "on the rows that have an answer is worse than the base" in found.headline
+    ignored = on_kinds(GateConfig(has_answer="ignore"), base=halves(0.8, 0.0), tuned=halves(0.4, 0.95))
+    assert ignored.passed
+    assert ignored.warnings
+
+
+def test_a_model_that_gains_on_both_kinds_passes_without_a_warning():
+    found = on_kinds(base=halves(0.2, 0.0), tuned=halves(0.8, 0.8))
+    assert found.passed
+    assert found.warnings == []
+    assert len(found.reasons) == 2

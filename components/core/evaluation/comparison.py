@@ -93,7 +93,7 @@ def evaluate(
         resampled="contexts" if MIN_GROUPS <= contexts < len(rows) else "rows",
         models={each.name: _facts(each, predictions[each.name]) for each in candidates},
         slices=slices,
-        verdict=judge(gate, slices[ALL_ROWS], same, evaluation.confidence),
+        verdict=judge(gate, slices[ALL_ROWS], same, evaluation.confidence, slices.get("has_answer")),
         notes=_notes(rows, contexts, candidates, predictions),
         dataset_fingerprint=fingerprint,
         test_fingerprint=fingerprint_rows(rows),

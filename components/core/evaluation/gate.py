@@ -16,7 +16,13 @@ from components.core.recipe import GateConfig
 _ROUNDING = 1e-9
 
 
-def judge(gate: GateConfig, everything: Slice, same_weights: frozenset[ModelName], confidence: float) -> Verdict:
+def judge(
+    gate: GateConfig,
+    everything: Slice,
+    same_weights: frozenset[ModelName],
+    confidence: float,
+    has_answer: Slice | None = None,
+) -> Verdict:
     """Decide whether the tuned model may go on.
 
     Args:
@@ -24,9 +30,11 @@ def judge(gate: GateConfig, everything: Slice, same_weights: frozenset[ModelName
         everything: Scores and differences on all test rows.
         same_weights: Models whose weights are those of the tuned model.
         confidence: Coverage of the intervals, 0 to 1.
+        has_answer: The same on the rows that have an answer, where there are others too.
     """
     rules = [
         _against_base(gate, everything, "base" in same_weights, confidence),
+        _where_answered(gate, has_answer, confidence),
         *_minimums(gate, everything),
         _against_champion(gate, everything, "champion" in same_weights, confidence),
     ]
@@ -40,6 +48,7 @@ def judge(gate: GateConfig, everything: Slice, same_weights: frozenset[ModelName
             "outcome": outcome,
             "headline": f"{'REFUSED' if failed else 'PASSED'}: {reasons[0]}",
             "reasons": reasons,
+            "warnings": [] if failed else _only_abstains(gate, has_answer, confidence),
         }
     )
     return verdict if gate.enabled else _wave_through(verdict)
@@ -51,7 +60,7 @@ def _wave_through(verdict: Verdict) -> Verdict:
         update={
             "status": "passed",
             "headline": f"PASSED WITH THE GATE OFF (it would {would}): {verdict.reasons[0]}",
-            "warnings": [f"The gate is switched off (gate.enabled is false); it would {would}."],
+            "warnings": [*verdict.warnings, f"The gate is switched off (gate.enabled is false); it would {would}."],
         }
     )
 
@@ -77,6 +86,34 @@ def _against_base(gate: GateConfig, everything: Slice, same: bool, confidence: f
             f"{label} of the tuned model is better than the base, but not surely by more than {wanted} points {numbers}"
         )
     return "better", f"{label} of the tuned model is better than the base {numbers}"
+
+
+def _where_answered(gate: GateConfig, has_answer: Slice | None, confidence: float) -> Rule | None:
+    """A model that only learned to say that there is no answer gains on the whole, and may lose where there is one."""
+    if has_answer is None or gate.has_answer == "ignore":
+        return None
+    gap = has_answer.differences["base"][gate.metric]
+    what = f"{METRIC_LABELS[gate.metric]} of the tuned model on the rows that have an answer"
+    numbers = f"(difference {describe(gap, confidence)})"
+    if gate.has_answer == "better":
+        if gap.low <= _ROUNDING or gap.changed < fewest_changes(confidence):
+            return "no difference", f"{what} is not better than the base {numbers}"
+        return "better", f"{what} is better than the base {numbers}"
+    if _is_worse(gap, confidence):
+        return "worse", f"{what} is worse than the base {numbers}"
+    return "better", f"{what} is not shown to be worse than the base {numbers}"
+
+
+def _only_abstains(gate: GateConfig, has_answer: Slice | None, confidence: float) -> list[str]:
+    if has_answer is None or gate.has_answer == "better":
+        return []
+    gap = has_answer.differences["base"][gate.metric]
+    if gap.low > _ROUNDING and gap.changed >= fewest_changes(confidence):
+        return []
+    return [
+        "The gain is not shown on the rows that have an answer: the model may have learned only to say that there is "
+        "none. gate.has_answer=better refuses such a model."
+    ]
 
 
 def _minimums(gate: GateConfig, everything: Slice) -> list[Rule]:

@@ -198,6 +198,8 @@ class GateConfig(Section):
     """Smallest score of the tuned model, by metric, for example `{exact_match: 0.6}`."""
     min_improvement: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The lower bound of (tuned - base) must lie above this."""
+    has_answer: Literal["better", "no_shown_loss", "ignore"] = "no_shown_loss"
+    """Against the base on the rows that have an answer: `better` there too, or at least no interval all below 0."""
     champion: Literal["better", "not_worse", "ignore"] = "not_worse"
     """Against the registered champion: `better` needs a lower bound above 0, `not_worse` one above -`tolerance`."""
     tolerance: Fraction = 0.02
