@@ -35,8 +35,9 @@ def idle(server, seconds=10.0):
     return False
 
 
-def test_it_lives_at_once_and_is_ready_only_when_warm(home):
-    with EndpointServer(home, ready=False) as server:
+def test_it_lives_at_once_and_is_ready_only_when_warm(tmp_path):
+    # the first start of all, which converts the model
+    with EndpointServer(tmp_path, ready=False) as server:
         seen = set()
         ended = time.monotonic() + 60
         while time.monotonic() < ended:
