@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +24,6 @@ from llm_endpoint.telemetry.telemetry import RequestTrace, Telemetry
 
 logger = logging.getLogger(__name__)
 
-_COLDEST = 0.01
 _LONG_CONTEXT = 20_000
 """Characters from which the evidence is looked for in a thread."""
 
@@ -195,26 +194,47 @@ class Answering:
     async def _guarded(
         self, chain: Runnable[Any, str], inputs: Any, exchange: Exchange, trace: RequestTrace
     ) -> AsyncGenerator[str, None]:
-        """The chain's pieces until the time is over."""
-        # the chain copies the context when it starts, so that streams of one task keep apart
+        """The pieces of the answer that the chain asks for, until the time is over."""
+        # the chain's task copies the context when it is made, so that requests of one task keep apart
         current_exchange.set(exchange)
         config: Any = {"run_id": trace.trace_id, "callbacks": trace.callbacks, "run_name": "context_qa"}
-        deadline = time.monotonic() + self._timeout_seconds
-        pieces = chain.astream(inputs, config)
+        work = asyncio.ensure_future(chain.ainvoke(inputs, config))
+        work.add_done_callback(lambda _: exchange.begin())
+        late = False
+
+        def expire() -> None:
+            nonlocal late
+            late = True
+            if exchange.generation is not None:
+                exchange.generation.cancel()
+
+        timer = asyncio.get_running_loop().call_later(self._timeout_seconds, expire)
+        said: list[str] = []
         try:
-            while True:
-                left = deadline - time.monotonic()
-                async with asyncio.timeout(left):
-                    piece = await anext(pieces, None)
-                if piece is None:
-                    return
-                yield piece
-        except TimeoutError as error:
-            raise RequestTimeout(
-                f"the answer took longer than {self._timeout_seconds:.0f} s. Ask for fewer tokens, or try again later."
-            ) from error
+            await exchange.begun
+            if exchange.generation is not None:
+                try:
+                    if late:
+                        expire()
+                    async for delta in exchange.generation:
+                        said.append(delta.text)
+                        yield delta.text
+                    if late:
+                        raise RequestTimeout(
+                            f"the answer took longer than {self._timeout_seconds:.0f} s. "
+                            "Ask for fewer tokens, or try again later."
+                        )
+                except Exception as error:
+                    # the chain's runs end with it, and hand it on
+                    exchange.answered.set_exception(error)
+                else:
+                    exchange.answered.set_result("".join(said))
+            await work
         finally:
-            await pieces.aclose()  # type: ignore[attr-defined]
+            timer.cancel()
+            if not work.done():
+                work.cancel()
+                await asyncio.wait((work,))
 
     async def _conclude(
         self,
@@ -268,20 +288,9 @@ class Answering:
         }
         if answer is not None:
             facts["finish_reason"] = answer.finish_reason
+            if first is None:
+                # nothing was said: the first token was the end
+                facts["time_to_first_token_seconds"] = answer.latency_seconds
             if answer.grounding is not None:
                 facts["supported"] = answer.grounding.supported
         return facts
-
-
-def choose_sampling(defaults: Sampling, **asked: Any) -> Sampling:
-    """The defaults with what a request asks for; a temperature of 0 is greedy, above 0 it samples."""
-    given = {name: value for name, value in asked.items() if value is not None}
-    temperature = given.get("temperature")
-    if temperature is not None:
-        given.setdefault("do_sample", temperature > 0)
-        if temperature == 0:
-            del given["temperature"]
-        else:
-            # below, the division overflows and nothing but the most likely token is drawn anyway
-            given["temperature"] = max(temperature, _COLDEST)
-    return replace(defaults, **given)

@@ -1,11 +1,10 @@
 """The LangChain chain: prompt | llm | StrOutputParser."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import Generation
 from langchain_core.prompts import ChatPromptTemplate, HumanMessagePromptTemplate, PromptTemplate
 from langchain_core.runnables import Runnable
 
@@ -13,11 +12,11 @@ from llm_endpoint.served.prompt import Prompt
 
 
 class InlineStrOutputParser(StrOutputParser):
-    """StrOutputParser without a thread hop for each piece of text."""
+    """StrOutputParser without a thread hop."""
 
-    async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[str]:  # noqa: A002
-        async for chunk in input:
-            yield chunk if isinstance(chunk, str) else str(chunk.text)
+    async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> str:
+        """The text of the answer."""
+        return self.parse_result(result, partial=partial)
 
 
 def build_prompt_template(prompt: Prompt, shield: Any) -> ChatPromptTemplate:

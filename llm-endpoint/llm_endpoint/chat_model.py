@@ -1,14 +1,14 @@
 """A LangChain chat model over an engine."""
 
-from collections.abc import AsyncIterator
+import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import ConfigDict
 
 from llm_endpoint.engines.seam import Engine, Generation, GenerationRequest, Message, Sampling
@@ -17,14 +17,31 @@ from llm_endpoint.errors import InvalidInput
 _ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 
 
+def _future() -> "asyncio.Future[Any]":
+    return asyncio.get_running_loop().create_future()
+
+
 @dataclass
 class Exchange:
-    """What one request asks of the model, and what runs for it."""
+    """What one request asks of the model, and what runs for it.
+
+    The model's run in the chain begins the answer and then waits for its whole text; meanwhile the request's own task
+    reads the pieces. Taking each piece through the chain costs LangChain a task and several copies per step.
+    """
 
     sampling: Sampling
-    generation: Generation | None = None
     text: str | None = None
     """Set: continued as it stands, in place of the messages."""
+    generation: Generation | None = None
+    begun: "asyncio.Future[None]" = field(default_factory=_future)
+    """The engine has taken the request, or the chain has ended before."""
+    answered: "asyncio.Future[str]" = field(default_factory=_future)
+    """The whole text, or why there is none."""
+
+    def begin(self) -> None:
+        """Let the request's task go on."""
+        if not self.begun.done():
+            self.begun.set_result(None)
 
 
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
@@ -32,7 +49,7 @@ current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 
 
 class EngineChatModel(BaseChatModel):
-    """Streams from an engine; sampling comes from the `current_exchange`."""
+    """Asks an engine; sampling comes from the `current_exchange`, and the pieces of the answer go to it."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -55,7 +72,7 @@ class EngineChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        raise NotImplementedError("the engine answers in an event loop: use ainvoke or astream")
+        raise NotImplementedError("the engine answers in an event loop: use ainvoke")
 
     async def _agenerate(
         self,
@@ -64,43 +81,24 @@ class EngineChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        pieces = [chunk async for chunk in self._astream(messages, stop, run_manager, **kwargs)]
-        message = AIMessage(
-            content="".join(str(chunk.message.content) for chunk in pieces),
-            usage_metadata=pieces[-1].message.usage_metadata if pieces else None,  # type: ignore[attr-defined]
-        )
-        return ChatResult(generations=[ChatGeneration(message=message)])
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
         exchange = current_exchange.get()
         engine: Engine = self.engine
         turns = () if exchange.text is not None else tuple(_turn(message) for message in messages)
-        generation = engine.submit(GenerationRequest(turns, exchange.text, exchange.sampling))
-        exchange.generation = generation
-        try:
-            async for delta in generation:
-                yield ChatGenerationChunk(message=AIMessageChunk(content=delta.text))
-            usage = generation.usage
-            yield ChatGenerationChunk(
-                message=AIMessageChunk(
-                    content="",
-                    usage_metadata={
-                        "input_tokens": usage.prompt_tokens,
-                        "output_tokens": usage.completion_tokens,
-                        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-                        "input_token_details": {"cache_read": usage.cached_tokens},
-                    },
-                    response_metadata={"finish_reason": generation.finish_reason or "stop"},
-                )
-            )
-        finally:
-            generation.cancel()
+        generation = exchange.generation = engine.submit(GenerationRequest(turns, exchange.text, exchange.sampling))
+        exchange.begin()
+        text = await exchange.answered
+        usage = generation.usage
+        message = AIMessage(
+            content=text,
+            usage_metadata={
+                "input_tokens": usage.prompt_tokens,
+                "output_tokens": usage.completion_tokens,
+                "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+                "input_token_details": {"cache_read": usage.cached_tokens},
+            },
+            response_metadata={"finish_reason": generation.finish_reason or "stop"},
+        )
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
 
 def _turn(message: BaseMessage) -> Message:

@@ -40,6 +40,12 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
     class Server(kserve_server.ModelServer):  # type: ignore[misc, name-defined]
         """Listens where the settings say, from the first second; the model warms up meanwhile."""
 
+        def setup_event_loop(self) -> None:
+            """KServe prepares a loop that it then does not run in."""
+            import uvloop
+
+            uvloop.install()
+
         async def _serve(self) -> None:
             config = self._rest_server.config
             config.host = settings.host
@@ -49,6 +55,8 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
             uvicorn_server = self._rest_server._server
             # KServe registers its own when it starts, which is after this
             self._rest_server._add_exception_handlers = _replace_handlers
+            # its timings of each request go to a log that is off here
+            self._rest_server._add_middlewares = lambda app: None
             warming = asyncio.create_task(_warm_up(service, uvicorn_server))
             stopping = asyncio.create_task(_note_stop(service, uvicorn_server))
             try:

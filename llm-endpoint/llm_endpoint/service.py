@@ -1,6 +1,7 @@
 """The endpoint's life: warming, ready, stopping; what belongs together is made here, once."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -59,6 +60,10 @@ class Service:
         except EndpointError as error:
             self.failure = error
             raise
+        # what is loaded now stays; looking through it again and again would hold up answers for a tenth of a second
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
         info = self.answering.engine.info
         logger.info(
             "Ready after %.1f s: %s, revision %s, on %s (%s)",

@@ -49,7 +49,7 @@ class ScriptedCore:
             return []
         steps = []
         for key, left in list(self.running.items()):
-            said = self.answer[len(self.answer) - left :][:1]
+            said = (self.answer[len(self.answer) - left],)
             self.running[key] = left - 1
             done = left <= 1
             steps.append(CoreStep(key, said, "stop" if done else None, 3))

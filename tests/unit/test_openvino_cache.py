@@ -1,5 +1,6 @@
 """Converted models are kept by what they were made from, complete or not at all."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -126,3 +127,14 @@ def test_context_is_cut_to_what_the_budget_holds():
 def test_budget_below_one_block_is_refused():
     with pytest.raises(ModelError, match="KV_CACHE_GB=0.001 does not hold 64 tokens"):
         plan_kv_cache(token_bytes=2**20, kv_cache_gb=0.001, max_running=1, context_length=256)
+
+
+def test_large_files_of_the_hubs_cache_are_known_by_their_names(tmp_path: Path):
+    blobs, folder = tmp_path / "blobs", write_model(tmp_path / "snapshots" / "1")
+    blobs.mkdir()
+    before = fingerprint(folder, None, "fp32", 256)
+    (folder / "model.safetensors").unlink()
+    digest = hashlib.sha256(b"weights").hexdigest()
+    (folder / "model.safetensors").symlink_to(blobs / digest)
+    (blobs / digest).write_bytes(b"not read")
+    assert fingerprint(folder, None, "fp32", 256) == before

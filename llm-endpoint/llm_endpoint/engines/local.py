@@ -39,9 +39,9 @@ class _News:
     error: EndpointError | None = None
 
 
-def _receive_all(news: Sequence[_News]) -> None:
-    for item in news:
-        item.generation.receive(item.tokens, item.done, item.error)
+def _wake_all(generations: Sequence[LocalGeneration]) -> None:
+    for generation in generations:
+        generation.wake()
 
 
 class LocalEngine:
@@ -116,7 +116,7 @@ class LocalEngine:
             )
         sampling = replace(request.sampling, max_new_tokens=min(request.sampling.max_new_tokens, room))
         text = AnswerText(self.encoder.tokenizer, sampling.stop, self._one_line)
-        generation = LocalGeneration(next(self._keys), ids, sampling, text, self.forget)
+        generation = LocalGeneration(next(self._keys), ids, sampling, text, self.forget, lambda: len(self._running))
         with self._changed:
             # a waiting place is needed only when every running one is taken
             if len(self._running) + len(self._waiting) >= core.max_running + self._max_queue:
@@ -229,16 +229,17 @@ class LocalEngine:
                 generation.usage.cached_tokens = step.cached_tokens
             if step.token_ids or step.finish_reason is not None:
                 news.append(_News(generation, step.token_ids, step.finish_reason))
-        # one wake-up of the event loop for a whole step
         self._post(news)
 
     def _post(self, news: Sequence[_News]) -> None:
-        if not news or self._loop is None:
+        waiting = [item.generation for item in news if item.generation.receive(item.tokens, item.done, item.error)]
+        if not waiting or self._loop is None:
             return
         try:
-            self._loop.call_soon_threadsafe(_receive_all, news)
+            # once for a whole step
+            self._loop.call_soon_threadsafe(_wake_all, waiting)
         except RuntimeError:
-            logger.debug("the event loop has ended; nobody waits for %d answers", len(news))
+            logger.debug("the event loop has ended; nobody waits for %d answers", len(waiting))
 
     def _abandon(self) -> None:
         with self._changed:

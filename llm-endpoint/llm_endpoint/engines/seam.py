@@ -7,7 +7,14 @@ from typing import Literal, Protocol
 FinishReason = Literal["stop", "length", "cancelled"]
 
 MERGE_SECONDS = 0.02
-"""Tokens of this long are passed on together: LangChain's and HTTP's cost is per piece, not per token."""
+"""Tokens of this long are passed on together: the cost of a stream is per piece, not per token."""
+_LONGEST_MERGE_SECONDS = 0.05
+"""Text that comes twenty times a second still flows to a reader."""
+
+
+def merge_seconds(streams: int) -> float:
+    """How long tokens are merged while so many answers run: many answers share one event loop."""
+    return min(max(MERGE_SECONDS, 0.0016 * streams), _LONGEST_MERGE_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Records the run tree of one request from LangChain's callbacks."""
 
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,8 +122,8 @@ class TraceRecorder(BaseCallbackHandler):
         if inputs is not None:
             run.inputs = inputs
         if error is not None:
-            # a client that leaves closes the generators, which says nothing to a reader
-            kind = "cancelled" if isinstance(error, GeneratorExit) else type(error).__name__
+            # a client that leaves cancels the chain, which says nothing to a reader
+            kind = "cancelled" if isinstance(error, (GeneratorExit, CancelledError)) else type(error).__name__
             run.error = f"{kind}: {error}" if str(error) else kind
 
     def on_chain_start(

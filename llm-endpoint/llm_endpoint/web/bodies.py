@@ -1,12 +1,13 @@
 """Answers and errors as the routes write them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
 from fastapi import Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
 from llm_endpoint.answering import Answer
@@ -81,11 +82,11 @@ def event(content: Any) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
-async def event_response(request: Request, events: AsyncIterator[bytes], trace_id: UUID) -> StreamingResponse:
+async def event_response(request: Request, events: AsyncGenerator[bytes, None], trace_id: UUID) -> Response:
     """Stream events; what fails before the first one is still an error with its own status."""
     first = await anext(events, b"")
 
-    async def all_events() -> AsyncIterator[bytes]:
+    async def all_events() -> AsyncGenerator[bytes, None]:
         yield first
         try:
             async for item in events:
@@ -94,8 +95,25 @@ async def event_response(request: Request, events: AsyncIterator[bytes], trace_i
             # the status has gone out; the last event says what happened
             yield event(error_body(error, request.url.path))
 
-    headers = {**EVENT_HEADERS, "x-trace-id": str(trace_id)}
-    return StreamingResponse(all_events(), media_type="text/event-stream", headers=headers)
+    return _EventStream(all_events(), {**EVENT_HEADERS, "x-trace-id": str(trace_id)})
+
+
+class _EventStream(Response):
+    """Events as they come. Unlike Starlette's own it does not look out for callers that leave: the guards do."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+        self._events = events
+        self.status_code, self.background = 200, None
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self._events) as events:
+            async for item in events:
+                await send({"type": "http.response.body", "body": item, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def handle_endpoint_error(request: Request, error: Exception) -> Response:

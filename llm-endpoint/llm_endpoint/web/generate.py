@@ -1,14 +1,15 @@
 """POST /generate: a question and its context, answered at once or as server-sent events."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from llm_endpoint.answering import Answering, Caller, Question, Stream, choose_sampling
+from llm_endpoint.answering import Answering, Caller, Question, Stream
 from llm_endpoint.engines.seam import Sampling
 from llm_endpoint.errors import InvalidInput
+from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
 from llm_endpoint.web.bodies import answer_body, event, event_response, json_response, parse_body
 from llm_endpoint.web.openapi import body_of, documented, streamed
@@ -53,7 +54,7 @@ def generate_router(ready: Callable[[], Answering]) -> APIRouter:
     return router
 
 
-async def _events(stream: Stream, answering: Answering) -> AsyncIterator[bytes]:
+async def _events(stream: Stream, answering: Answering) -> AsyncGenerator[bytes, None]:
     async for piece in stream.pieces:
         yield event({"delta": piece})
     if stream.answer is not None:

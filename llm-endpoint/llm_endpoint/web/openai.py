@@ -1,15 +1,16 @@
 """The OpenAI protocol: models, chat completions and completions, with server-sent events."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from llm_endpoint.answering import Answer, Answering, Caller, Stream, choose_sampling
+from llm_endpoint.answering import Answer, Answering, Caller, Stream
 from llm_endpoint.engines.seam import Message, Sampling
 from llm_endpoint.errors import InvalidInput, NotFound
+from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAIErrorBody, OpenAISampling
 from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
 from llm_endpoint.web.openapi import body_of, documented, streamed
@@ -127,7 +128,7 @@ async def _respond(
     return await event_response(request, _events(stream, form, with_usage), stream.trace_id)
 
 
-async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncIterator[bytes]:
+async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncGenerator[bytes, None]:
     begun = False
     async for piece in stream.pieces:
         first = None if begun else form.first()

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -123,6 +124,8 @@ def _file_hashes(folder: Path) -> dict[str, str]:
         state = path.stat()
         if entry and entry["size"] == state.st_size and state.st_mtime_ns <= entry["written"]:
             hashes[path.name] = entry["sha256"]
+        elif path.is_symlink() and re.fullmatch("[0-9a-f]{64}", path.resolve().name):
+            hashes[path.name] = path.resolve().name  # the Hub's cache calls large files by their sha256
         else:
             hashes[path.name] = _sha256(path, state.st_size)
     return hashes
@@ -146,4 +149,4 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
         written = path.stat().st_mtime_ns
         return {name: {"size": e["size"], "sha256": e["sha256"], "written": written} for name, e in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # a model of the Hub has none; hashing its files tells the same
+        return {}  # a model of the Hub has none; the hashes of its files tell the same
