@@ -4,7 +4,8 @@
 
 Random Llamas, prompts of 64 to 512 tokens, 64 new tokens each, greedy with the endpoint's repetition penalty. Every
 round has prompts of its own, since our engines reuse what they have read. Every answer is compared with the peer's,
-token by token, and figures are kept only when all are the same. A quick look: `--model m25 --requests 16 --rounds 1`.
+token by token, and figures are kept only when all are the same. A quick look: `--model m25 --requests 16 --rounds 1`,
+where all first tokens wait for each other's prompts, as they do only at the start of a longer run.
 """
 
 import argparse
@@ -195,7 +196,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help=f"with {AT_ONCE} at once ({ROUNDS})")
     parser.add_argument("--threads", type=int, default=facts["cores"], help="CPU threads of each")
     given = parser.parse_args()
-    if given.threads < 1 or min(given.requests or 1, given.rounds or 1) < 1:
+    if any(number is not None and number < 1 for number in (given.requests, given.rounds, given.threads)):
         parser.error("--requests, --rounds and --threads are at least 1.")
     print(f"{facts['cpu']}, {facts['cores']} cores, load average {facts['load_average']}, {given.threads} threads")
     models = {}

@@ -18,6 +18,8 @@ class Reply:
     """Without the chunks of the transfer."""
     first_seconds: float | None
     """From sending to the first content of an answer; None if there was none."""
+    last_seconds: float | None
+    """To the last content; None if there was none."""
     total_seconds: float
     """To the last byte."""
     began: float = 0.0
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._received = bytearray()
         self._done: asyncio.Future[None] | None = None
         self._first: float | None = None
+        self._last: float | None = None
         self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,10 +69,11 @@ class Connection(asyncio.Protocol):
             self._done.set_exception(ConnectionResetError("the server closed the connection"))
 
     def data_received(self, data: bytes) -> None:
-        """Collect, note the first content, and see the end."""
+        """Collect, note the first and the last content, and see the end."""
         self._received += data
-        if self._first is None and self._marker in data:
-            self._first = time.monotonic()
+        if self._marker in data:
+            self._last = time.monotonic()
+            self._first = self._first or self._last
         if self._done is not None and not self._done.done() and self._complete():
             self._done.set_result(None)
 
@@ -82,7 +86,7 @@ class Connection(asyncio.Protocol):
         if self._lost or self._transport is None:
             raise ConnectionResetError("the server has closed the connection")
         self._received.clear()
-        self._first = None
+        self._first = self._last = None
         self._done = asyncio.get_running_loop().create_future()
         began = time.monotonic()
         self._transport.write(request)
@@ -91,8 +95,8 @@ class Connection(asyncio.Protocol):
         head, _, body = bytes(self._received).partition(b"\r\n\r\n")
         if b"transfer-encoding: chunked" in head.lower():
             body = _join_chunks(body)
-        first = None if self._first is None else self._first - began
-        return Reply(int(head[9:12]), body, first, ended - began, began)
+        first, last = (None if at is None else at - began for at in (self._first, self._last))
+        return Reply(int(head[9:12]), body, first, last, ended - began, began)
 
     @property
     def partly_answered(self) -> bool:
