@@ -162,6 +162,8 @@ def _silence_transformers() -> None:
 
 def main() -> None:
     """Read a job, write one line of JSON: the folder and the record, or the error."""
+    # OpenVINO would report its use to its makers, from a forked process that may outlive this one
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     reply = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever libraries print must not get between
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)

@@ -40,6 +40,8 @@ class Worker:
 
 def main() -> None:
     """Answer calls until there are none."""
+    # OpenVINO would report its use to its makers, from a forked process that may outlive this one
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the endpoint decides when to end
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
