@@ -146,3 +146,16 @@ def test_weights_cut_short_are_one_clear_error(model: Path, tmp_path: Path, capf
     with pytest.raises(ModelError, match="cannot load the model in model: .*Publish the model folder again"):
         open_core(folder, tmp_path / "cache")
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_room_that_is_too_small_says_so_and_leaves_the_cache_as_it_is(model: Path, tmp_path: Path):
+    cache = tmp_path / "cache"
+    with pytest.raises(ModelError, match="KV_CACHE_GB=1e-09 does not hold") as first:
+        open_core(model, cache, kv_cache_gb=1e-9)
+    assert not isinstance(first.value, NotConvertible)
+    open_core(model, cache).close()
+    converted = sorted(path.name for path in cache.iterdir())
+    with pytest.raises(ModelError, match="KV_CACHE_GB=1e-09 does not hold"):
+        open_core(model, cache, kv_cache_gb=1e-9)
+    assert sorted(path.name for path in cache.iterdir()) == converted
+    open_core(model, cache).close()

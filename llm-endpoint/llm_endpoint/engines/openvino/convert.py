@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_endpoint.engines.openvino.cache import make_partial, publish
-from llm_endpoint.engines.openvino.core import GenAiCore, last_line, load_core
+from llm_endpoint.engines.openvino.core import GenAiCore, last_line, load_core, plan_kv_cache
 from llm_endpoint.engines.openvino.equality import (
     NEW_TOKENS,
     Equality,
@@ -118,6 +118,8 @@ def _convert_into(partial: Path, model: Any, job: Job) -> dict[str, Any]:
 
 
 def _load(partial: Path, job: Job, bytes_per_token: int, max_running: int) -> GenAiCore:
+    # outside: a setting that cannot work is no refusal of the model, and is not remembered as one
+    plan_kv_cache(bytes_per_token, job.kv_cache_gb, max_running, job.context_length)
     try:
         return load_core(
             partial,

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm_endpoint.engines.openvino.cache import fingerprint, read_entry, remove_entry
 from llm_endpoint.engines.openvino.convert import Job
-from llm_endpoint.engines.openvino.core import usable_cores
+from llm_endpoint.engines.openvino.core import plan_kv_cache, usable_cores
 from llm_endpoint.engines.openvino.export import WEIGHTS_FILE, NotConvertible, Precision
 from llm_endpoint.engines.openvino.process import OpenVinoCore, describe_end, start_module
 from llm_endpoint.errors import ModelError
@@ -63,6 +63,8 @@ def open_openvino_core(
     )
     found = read_entry(cache, name)
     if found is not None and "refused" not in found[1]:
+        # a setting that cannot work says nothing about the conversion, which stays
+        plan_kv_cache(found[1]["token_bytes"], kv_cache_gb, max_running, context_length)
         try:
             return _load(*found, job, max_running)
         except ModelError as error:
