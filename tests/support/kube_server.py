@@ -1,9 +1,9 @@
 """A loopback HTTP server that stands in for a Kubernetes API server: it stores objects and answers reviews.
 
 Real in it: paths, verbs, status codes and their messages, server-side apply as far as one field manager needs it (maps
-are merged, a no-op keeps the resourceVersion), label and field selectors, paging, watches, logs, owner references, namespaces
-that must exist, kinds that are not installed. Not in it: schemas (tests/schemas are held against what was applied by
-`strict_schemas`), admission webhooks, and controllers, unless a test adds one with `on_change`.
+are merged, a no-op keeps the resourceVersion), label and field selectors, paging, watches, logs, owner references,
+namespaces that must exist, kinds that are not installed. Not in it: schemas (`strict_schemas` holds what was applied
+against them), admission webhooks, and controllers, unless a test adds one with `on_change`.
 """
 
 import copy
