@@ -8,16 +8,16 @@ from typing import Any
 
 from kfp import dsl
 
-DEFAULT_IMAGE = "whetstone-pipeline-python:0.1.0"
-"""Image of the steps when PIPELINE_IMAGE is not set; `make images` builds it under this name."""
+from components.core.image_names import PIPELINE, image_name
 
 
 def step(function: Callable[..., Any]) -> Any:
     """Make a KFP component of a function whose body imports what it needs.
 
-    The image comes from PIPELINE_IMAGE. kfp is in the image, so nothing is pip-installed when a pod starts.
+    The image is PIPELINE_IMAGE, else the one that `make images` builds. kfp is in it, so nothing is pip-installed when
+    a pod starts.
     """
-    image = os.environ.get("PIPELINE_IMAGE") or DEFAULT_IMAGE
+    image = os.environ.get("PIPELINE_IMAGE") or image_name(PIPELINE)
     return dsl.component(base_image=image, install_kfp_package=False)(function)
 
 
