@@ -3,7 +3,8 @@
 import pytest
 
 from components.core.training import TrainingResult
-from components.core.training.hardware import activation_bytes_per_token, fit_into_memory, free_memory
+from components.core.training.estimate import activation_bytes_per_token
+from components.core.training.hardware import fit_into_memory, free_memory, layer_sizes
 
 
 def test_activations_that_fit_are_not_computed_twice():
@@ -52,7 +53,7 @@ def test_the_estimate_of_activations_is_an_upper_bound_and_not_a_wild_one(adapte
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model.model(input_ids=torch.zeros((2, 100), dtype=torch.long))
-    estimate = activation_bytes_per_token(config, "fp32", adapters) * 200
+    estimate = activation_bytes_per_token(layer_sizes(config), "fp32", adapters) * 200
     assert output.last_hidden_state.requires_grad
     assert 0.5 * estimate < sum(kept.values()) < estimate
 

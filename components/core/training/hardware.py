@@ -3,27 +3,24 @@
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from components.core.recipe import TrainingConfig
 from components.core.training.batches import Layout
-
-Precision = Literal["fp32", "bf16", "fp16"]
+from components.core.training.estimate import PIECE_TOKENS, Device, LayerSizes, Precision
 
 logger = logging.getLogger(__name__)
 
 _CGROUP = Path("/sys/fs/cgroup")
 _SHARE_FOR_ACTIVATIONS = 0.6
 """Part of the free memory that activations may fill; the rest is for what the estimate does not know."""
-_PIECE_TOKENS = {"cpu": 1024, "cuda": 16384}
-"""Tokens of one forward pass that keep the device busy; more only costs memory (on a CPU also cache misses)."""
 
 
 @dataclass(frozen=True)
 class Hardware:
     """Where and how the model is computed."""
 
-    device: Literal["cpu", "cuda"]
+    device: Device
     precision: Precision
     layout: Layout
     attention: str
@@ -98,20 +95,18 @@ def peak_memory(device: str) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def activation_bytes_per_token(config: Any, precision: Precision, adapters: bool) -> int:
-    """Bytes that the forward pass keeps for the backward pass, for each token; attention scores are never kept.
-
-    An upper estimate for decoders with gated feed-forward layers: what each layer's norms, projections, rotary
-    embeddings, attention and feed-forward part save.
-    """
+def layer_sizes(config: Any) -> LayerSizes:
+    """What the layers of a loaded model measure, by its transformers config."""
     text = config.get_text_config()
-    hidden = int(text.hidden_size)
-    wide = int(getattr(text, "intermediate_size", None) or 4 * hidden)
-    active = int(getattr(text, "num_experts_per_tok", None) or 1)
-    # under autocast the norms and residuals stay in fp32 beside the half-precision copies
-    width = 4 if precision == "fp32" else 3
-    values = 14 * hidden + 4 * wide * active + (2 * hidden if adapters else 0)
-    return int(text.num_hidden_layers) * values * width
+    hidden, heads = int(text.hidden_size), int(text.num_attention_heads)
+    return LayerSizes(
+        hidden=hidden,
+        intermediate=int(getattr(text, "intermediate_size", None) or 4 * hidden),
+        layers=int(text.num_hidden_layers),
+        key_value=(getattr(text, "num_key_value_heads", None) or heads)
+        * int(getattr(text, "head_dim", None) or hidden // heads),
+        active_experts=int(getattr(text, "num_experts_per_tok", None) or 1),
+    )
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ class Fit:
     gradient_checkpointing: bool
 
 
-def fit_into_memory(wanted: str, device: str, bytes_per_token: int, longest_row: int, free_bytes: int) -> Fit:
+def fit_into_memory(wanted: str, device: Device, bytes_per_token: int, longest_row: int, free_bytes: int) -> Fit:
     """Choose the size of a forward pass, and whether activations must be computed twice to fit.
 
     Args:
@@ -137,4 +132,4 @@ def fit_into_memory(wanted: str, device: str, bytes_per_token: int, longest_row:
     checkpointing = wanted == "on" or (wanted == "auto" and longest_row * bytes_per_token > budget)
     # a checkpointed layer keeps its input only, far below a tenth of all it computes
     tokens = int(budget / max(bytes_per_token // 10 if checkpointing else bytes_per_token, 1))
-    return Fit(max(longest_row, min(_PIECE_TOKENS[device], tokens)), checkpointing)
+    return Fit(max(longest_row, min(PIECE_TOKENS[device], tokens)), checkpointing)

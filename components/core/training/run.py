@@ -13,14 +13,8 @@ from components.core.registry.base_model import ResolvedModel
 from components.core.training.arguments import build_arguments
 from components.core.training.batches import Plan, build_pieces, plan_batches
 from components.core.training.checkpoints import find_checkpoint
-from components.core.training.hardware import (
-    Fit,
-    Hardware,
-    activation_bytes_per_token,
-    fit_into_memory,
-    free_memory,
-    peak_memory,
-)
+from components.core.training.estimate import activation_bytes_per_token, training_bytes_per_weight
+from components.core.training.hardware import Fit, Hardware, fit_into_memory, free_memory, layer_sizes, peak_memory
 from components.core.training.model import add_adapter, check_finite, load_base, write_model
 from components.core.training.result import TrainingResult
 from components.core.training.rows import TokenRows
@@ -31,8 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
-_ADAM_BYTES = 12
-"""Per trained weight: its gradient and two moments, in fp32."""
 
 
 class TrainingRun:
@@ -167,13 +159,15 @@ class TrainingRun:
 
     def _fit(self, model: Any) -> Fit:
         trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
-        taken = trained * _ADAM_BYTES
+        taken = trained * training_bytes_per_weight(self.training.optim)
         if self.hardware.device == "cuda":
             taken += sum(weights.numel() * weights.element_size() for weights in model.parameters())
         fit = fit_into_memory(
             self.training.gradient_checkpointing,
             self.hardware.device,
-            activation_bytes_per_token(model.config, self.hardware.precision, self.training.method == "lora"),
+            activation_bytes_per_token(
+                layer_sizes(model.config), self.hardware.precision, self.training.method == "lora"
+            ),
             max(self.rows.longest, self.validation.longest),
             free_memory(self.hardware.device) - taken,
         )
