@@ -59,8 +59,8 @@ def test_the_estimate_of_activations_is_an_upper_bound_and_not_a_wild_one(adapte
 
 
 def test_metrics_are_the_numbers_of_a_result():
-    result = TrainingResult(10, 0.5, None, 100.0, 1, 2.0, None, 3, 4, "cpu", "fp32", ["a note"])
+    result = TrainingResult(10, 0.5, None, 100.0, 1, 2.0, None, 3, 4, "cpu", "fp32", ["a note"], 2)
     assert result.metrics() == {
         "steps": 10.0, "train_loss": 0.5, "tokens_per_second": 100.0, "peak_memory_bytes": 1.0, "seconds": 2.0,
-        "trainable_parameters": 3.0, "total_parameters": 4.0,
+        "trainable_parameters": 3.0, "total_parameters": 4.0, "world_size": 2.0,
     }  # fmt: skip
