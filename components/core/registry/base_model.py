@@ -64,6 +64,18 @@ def resolve_tokenizer(model: ModelConfig, settings: Settings) -> ResolvedModel:
     return _resolve(model, settings, (*CONFIG_FILES, *TOKENIZER_FILES))
 
 
+def resolve_config(model: ModelConfig, settings: Settings) -> ResolvedModel:
+    """Like `resolve_model`, but without weights and tokenizer."""
+    found = _resolve(model, settings, CONFIG_FILES)
+    read_model_config(found.path)
+    return found
+
+
+def is_on_the_hub(model: ModelConfig) -> bool:
+    """Whether the base model would be downloaded."""
+    return model.model_id != STARTER and not Path(model.model_id).expanduser().is_dir()
+
+
 def read_tokenizer(folder: Path) -> Any:
     """Load the tokenizer of a local folder.
 

@@ -1,0 +1,149 @@
+"""The GPUs of a cluster: what they are, how many there are, and how many nobody uses."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PRODUCT_LABEL = "nvidia.com/gpu.product"
+_MAJOR_LABEL = "nvidia.com/gpu.compute.major"
+_UNITS = {
+    "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
+}  # fmt: skip
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GpuNode:
+    """One node with GPUs."""
+
+    name: str
+    product: str
+    """Its label; empty where GPU feature discovery does not run."""
+    memory: int | None
+    """Bytes of each GPU; None where no label tells."""
+    count: int
+    """GPUs that pods may ask for."""
+    used: int
+    """GPUs that running and starting pods have asked for."""
+    host_memory: int
+    """Bytes that pods may ask for."""
+    bf16: bool
+    """Whether its GPUs multiply bf16; true where no label tells."""
+    closed: str = ""
+    """Why no pod of ours can go there; empty when one can."""
+
+    @property
+    def free(self) -> int:
+        """GPUs that nobody uses."""
+        return max(0, self.count - self.used)
+
+
+@dataclass(frozen=True)
+class GpuPool:
+    """All usable nodes with the same GPU."""
+
+    product: str
+    memory: int | None
+    bf16: bool
+    nodes: tuple[GpuNode, ...]
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages."""
+        size = f" ({self.memory / 2**30:.0f} GiB)" if self.memory else " (memory unknown)"
+        return (self.product or "unlabelled GPU") + size
+
+    @property
+    def count(self) -> int:
+        """GPUs of the pool."""
+        return sum(node.count for node in self.nodes)
+
+    @property
+    def free(self) -> int:
+        """GPUs that nobody uses."""
+        return sum(node.free for node in self.nodes)
+
+    def places(self, per_node: int, free: bool) -> int:
+        """Nodes on which so many GPUs are there, or are free; a large node may count more than once."""
+        return sum((node.free if free else node.count) // per_node for node in self.nodes)
+
+
+def quantity(text: Any) -> float:
+    """A Kubernetes quantity as a number; 0 for what is none."""
+    value = str(text or "0")
+    unit = next((unit for unit in ("Ki", "Mi", "Gi", "Ti", "Pi", *"numkMGTP") if value.endswith(unit)), "")
+    try:
+        return float(value.removesuffix(unit)) * _UNITS.get(unit, 1)
+    except ValueError:
+        return 0.0
+
+
+def read_gpu_nodes(nodes: Iterable[Object], pods: Iterable[Object], resource: str) -> list[GpuNode]:
+    """Nodes that offer an extended resource, with what is free on them.
+
+    Args:
+        nodes: Node objects.
+        pods: Pod objects of all namespaces; without them everything counts as free.
+        resource: Such as `nvidia.com/gpu`.
+    """
+    used: dict[str, int] = defaultdict(int)
+    for pod in pods:
+        if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+            used[(pod.get("spec") or {}).get("nodeName") or ""] += requested(pod, resource)
+    read = [_read_node(node, used, resource) for node in nodes]
+    return [node for node in read if node.count]
+
+
+def requested(pod: Object, resource: str) -> int:
+    """How much of a resource a pod asks for: its containers together, or its largest init container if that is more."""
+    spec = pod.get("spec") or {}
+
+    def asked(containers: Any) -> list[int]:
+        found = [(container.get("resources") or {}) for container in containers or []]
+        # a limit alone is also the request
+        return [int(quantity(((r.get("requests") or {}) | (r.get("limits") or {})).get(resource))) for r in found]
+
+    return max([sum(asked(spec.get("containers"))), *asked(spec.get("initContainers"))])
+
+
+def _read_node(node: Object, used: Mapping[str, int], resource: str) -> GpuNode:
+    metadata, status = node.get("metadata") or {}, node.get("status") or {}
+    labels, allocatable = metadata.get("labels") or {}, status.get("allocatable") or {}
+    name = str(metadata.get("name", ""))
+    mebibytes = quantity(labels.get(f"{resource}.memory"))
+    return GpuNode(
+        name=name,
+        product=str(labels.get(PRODUCT_LABEL, "")),
+        memory=int(mebibytes * 2**20) or None,
+        count=int(quantity(allocatable.get(resource))),
+        used=used.get(name, 0),
+        host_memory=int(quantity(allocatable.get("memory"))),
+        bf16=int(quantity(labels.get(_MAJOR_LABEL)) or 8) >= 8,
+        closed=_why_closed(node, resource),
+    )
+
+
+def _why_closed(node: Object, resource: str) -> str:
+    spec = node.get("spec") or {}
+    if spec.get("unschedulable"):
+        return "cordoned"
+    conditions = (node.get("status") or {}).get("conditions") or []
+    if any(condition.get("type") == "Ready" and condition.get("status") != "True" for condition in conditions):
+        return "NotReady"
+    for taint in spec.get("taints") or []:
+        # the pods of a run tolerate the taint that keeps others off the GPUs, and no other
+        if taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") != resource:
+            return f"tainted {taint.get('key')}"
+    return ""
+
+
+def gpu_pools(nodes: Iterable[GpuNode]) -> list[GpuPool]:
+    """Usable nodes by GPU, the most memory first."""
+    pools: dict[tuple[str, int | None, bool], list[GpuNode]] = defaultdict(list)
+    for node in nodes:
+        if not node.closed:
+            pools[node.product, node.memory, node.bf16].append(node)
+    found = [GpuPool(product, memory, bf16, tuple(members)) for (product, memory, bf16), members in pools.items()]
+    return sorted(found, key=lambda pool: -(pool.memory or 0))
