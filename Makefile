@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -48,6 +48,26 @@ create-secret: ## Put HF_TOKEN and HF_REPO into the cluster as secret huggingfac
 		eval "value=\$$$$name"; [ -n "$$value" ] || { echo "Error: env var $$name is not set. Please set it and try again." >&2; exit 1; }; done
 	@$(MAKE) --no-print-directory setup
 	@$(BIN)/python -m llm-pipelines.create-secret
+
+CLUSTER = @$(BIN)/python -m llm-pipelines.cluster
+
+api-deploy: setup ## Bring the endpoint into the cluster, secrets first (OVERLAY= NAMESPACE= MODEL= REGISTRY= TAG=)
+	$(CLUSTER) api-deploy $(ARGS)
+
+ui-deploy: setup ## Bring the page into the cluster (OVERLAY= NAMESPACE= REGISTRY= TAG=)
+	$(CLUSTER) ui-deploy $(ARGS)
+
+api-destroy: setup ## Take the endpoint and its secrets out of the cluster; volumes stay
+	$(CLUSTER) api-destroy $(ARGS)
+
+ui-destroy: setup ## Take the page out of the cluster
+	$(CLUSTER) ui-destroy $(ARGS)
+
+status: setup ## Say what is deployed, whether it is ready, and why not
+	$(CLUSTER) status
+
+logs: setup ## Last lines of the pods (PART=api|ui LINES=100)
+	$(CLUSTER) logs $(or $(PART),api) --lines $(or $(LINES),100)
 
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)

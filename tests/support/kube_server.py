@@ -191,6 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(409, f'{key[0]} "{name}" already exists')
             body["metadata"] |= {"name": name, **({"namespace": key[1]} if key[1] else {})}
             return 201, self.state.store(key, body)
+        if query.get("dryRun"):
+            return 200, body
         applying = "apply-patch" in self.headers.get("content-type", "")
         if applying and not query.get("fieldManager"):
             raise Refusal(400, "fieldManager is required for apply patch")

@@ -54,6 +54,7 @@ KINDS = {
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "CustomResourceDefinition": Kind("apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False),
     "InferenceService": Kind("serving.kserve.io/v1beta1", "inferenceservices"),
+    "KnativeService": Kind("serving.knative.dev/v1", "services"),
     "ServingRuntime": Kind("serving.kserve.io/v1alpha1", "servingruntimes"),
     "ClusterServingRuntime": Kind("serving.kserve.io/v1alpha1", "clusterservingruntimes", namespaced=False),
     "AuthorizationPolicy": Kind("security.istio.io/v1", "authorizationpolicies"),

@@ -69,12 +69,17 @@ class Cluster:
         kind = find_kind(document["kind"], document["apiVersion"])
         path = kind.path(metadata.get("namespace"), metadata["name"])
         before = self._found(path)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
-        after = self._call("PATCH", path, query, document, {"Content-Type": "application/apply-patch+yaml"})
+        after = self._patch(path, document, {})
         if before is None:
             return "created"
         versions = [found["metadata"].get("resourceVersion") for found in (before, after)]
         return "unchanged" if versions[0] == versions[1] else "configured"
+
+    def try_apply(self, document: Object) -> None:
+        """Let the API server, its webhooks included, judge an object without changing anything."""
+        metadata = document["metadata"]
+        path = find_kind(document["kind"], document["apiVersion"]).path(metadata.get("namespace"), metadata["name"])
+        self._patch(path, document, {"dryRun": "All"})
 
     def create(self, document: Object) -> Object:
         """Create an object and give back what the server made of it; for reviews such as SelfSubjectAccessReview."""
@@ -112,6 +117,11 @@ class Cluster:
             if error.status not in (400, 404):
                 raise
             return ""
+
+    def _patch(self, path: str, document: Object, more: dict[str, str]) -> Object:
+        # forced: what a release says holds, also over what somebody else has set by hand
+        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict", **more}
+        return self._call("PATCH", path, query, document, {"Content-Type": "application/apply-patch+yaml"})
 
     def _found(self, path: str, query: dict[str, str] | None = None) -> Object | None:
         try:
