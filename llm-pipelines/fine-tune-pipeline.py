@@ -12,7 +12,9 @@ from components.core.settings import Settings, load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
 from .graph import build_pipeline  # type: ignore[import-not-found]
-from .launch import run_here, submit  # type: ignore[import-not-found]
+from .local_run import run_here  # type: ignore[import-not-found]
+from .remote_launch import Launch, launch  # type: ignore[import-not-found]
+from .remote_session import connect  # type: ignore[import-not-found]
 from .serve import first_answerable, serve_and_ask  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
@@ -27,6 +29,29 @@ def main(
     namespace: Annotated[
         str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")
     ] = "kubeflow-user-example-com",
+    experiment: Annotated[str, typer.Option(help="Experiment of the run on the cluster.")] = "fine-tune-pipeline",
+    run_name: Annotated[
+        str | None, typer.Option(help="Name of the run on the cluster; by default with the time.")
+    ] = None,
+    wait: Annotated[
+        bool | None, typer.Option(help="Follow the run to its end; by default when the output is a terminal.")
+    ] = None,
+    follow_logs: Annotated[
+        bool, typer.Option("--follow-logs", help="Print what the steps on the cluster print, too.")
+    ] = False,
+    cancel_on_interrupt: Annotated[
+        bool | None,
+        typer.Option(
+            "--cancel-on-interrupt/--keep-on-interrupt",
+            help="What Ctrl-C does to the run on the cluster; by default asks on a terminal, else keeps it.",
+        ),
+    ] = None,
+    cron: Annotated[
+        str | None, typer.Option(help="Make a recurring run of it: six fields, seconds first, '0 0 3 * * *'.")
+    ] = None,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Make the recurring run without starting its clock.")
+    ] = False,
     compile_only: Annotated[
         Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")
     ] = None,
@@ -42,8 +67,15 @@ def main(
         print("\n".join(f"  {line}" for line in loaded.lines()), flush=True)
         if compile_only:
             _compile(loaded, settings, compile_only)
-        elif not dry_run:
-            sys.exit(_run(loaded, settings, host, namespace, cache, serve))
+        elif dry_run:
+            return
+        elif host:
+            launching = Launch(experiment, run_name, wait, follow_logs, cancel_on_interrupt, cron, paused)
+            sys.exit(_run_there(loaded, settings, host, namespace, launching, cache))
+        elif cron:
+            raise ConfigError("--cron needs a cluster. Set KFP_HOST to the address of Kubeflow.")
+        else:
+            sys.exit(_run_here(loaded, settings, cache, serve))
 
 
 def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
@@ -59,18 +91,21 @@ def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
     print(f"Compiled to {path}")
 
 
-def _run(loaded: LoadedRecipe, settings: Settings, host: str | None, namespace: str, cache: bool, serve: bool) -> int:
+def _run_there(
+    loaded: LoadedRecipe, settings: Settings, host: str, namespace: str, launching: Launch, cache: bool
+) -> int:
+    from components.core.data import source_version
+
+    version = source_version(loaded.recipe.data, settings)
+    pipeline = build_pipeline(loaded.recipe, version, settings.pod_environment())
+    return int(launch(pipeline, connect(host, namespace, settings), launching, cache))
+
+
+def _run_here(loaded: LoadedRecipe, settings: Settings, cache: bool, serve: bool) -> int:
     from components.core.data import source_version
     from components.core.registry.hub import check_write_access
 
     version = source_version(loaded.recipe.data, settings)
-    if host:
-        token = settings.kfp_token.get_secret_value() if settings.kfp_token else None
-        address = submit(
-            build_pipeline(loaded.recipe, version, settings.pod_environment()), host, namespace, token, cache
-        )
-        print(f"Run started: {address}")
-        return 0
     check_write_access(settings)
     # What fails here fails again: the cause is the recipe, not a node that went away. Checkpoints are files here.
     resources = loaded.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})

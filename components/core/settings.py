@@ -3,13 +3,27 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.core.errors import ConfigError
+from components.core.recipe import GpuConfig, ResourcesConfig
 
 STARTER_DIR = Path(__file__).resolve().parents[1] / "starter"
 """The embedded base model (`model/`) and its question set (`data/`)."""
+
+
+class TrainingNodes(BaseModel):
+    """What the pods of a TrainJob ask for; set when the pipeline is compiled (TRAINING_NODES, as JSON)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str
+    """The image of all steps."""
+    gpu: GpuConfig
+    resources: ResourcesConfig
+    environment: dict[str, str] = {}
+    """Addresses that every pod of the run gets; never a secret."""
 
 
 class Settings(BaseSettings):
@@ -31,6 +45,20 @@ class Settings(BaseSettings):
     """Where checkpoints survive a killed run (CHECKPOINT_DIR); none uses `whetstone_home`/checkpoints."""
     kfp_token: SecretStr | None = None
     """Bearer token of Kubeflow Pipelines (KFP_TOKEN), where it asks for one."""
+    kfp_token_file: Path | None = None
+    """File with that token (KFP_TOKEN_FILE), read again for every request, so that a renewed token is used."""
+    kfp_cookies: SecretStr | None = None
+    """Cookies of a browser session with Kubeflow, `name=value; name=value` (KFP_COOKIES), instead of a token."""
+    kfp_cookies_file: Path | None = None
+    """File with those cookies (KFP_COOKIES_FILE), read again for every request."""
+    kf_pipelines_sa_token_path: Path = Path("/var/run/secrets/kubeflow/pipelines/token")
+    """Token that the cluster puts into a pod (KF_PIPELINES_SA_TOKEN_PATH); used when it exists and nothing else is set."""
+    kfp_ca_file: Path | None = None
+    """Certificates (PEM) that Kubeflow's own is checked against (KFP_CA_FILE); none takes the public ones."""
+    training_processes: int | None = Field(default=None, ge=1)
+    """Processes that train on one machine (TRAINING_PROCESSES); none takes one per GPU, or one on a CPU."""
+    training_nodes: TrainingNodes | None = None
+    """The nodes of a TrainJob (TRAINING_NODES, JSON); none trains in this pod. Set when a pipeline is compiled."""
     git_commit: str = Field(default="unknown")
     """Commit of the code (GIT_COMMIT), recorded with the model."""
 

@@ -1,32 +1,28 @@
-"""Running a compiled graph: here through kfp.local, or on a cluster's Kubeflow Pipelines."""
+"""Running a compiled graph on this machine, through kfp.local."""
 
 import io
 import os
 import re
 import subprocess
 import sys
-import time
 import warnings
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import ERROR_PREFIX, PlatformError
+# mypy cannot follow a folder whose name has a hyphen.
+from .step_words import StepFailed, StepWords  # type: ignore[import-not-found]
 
 ROOT = Path(__file__).resolve().parents[1]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _EXECUTING = re.compile(r"Executing task '([\w-]+)'")
+_OUTPUTS = re.compile(r"Task '[\w-]+' outputs:")
 _CHATTER = re.compile(
-    r"KFP Executor|Running pipeline: |Streamed logs:|^-{20,}$|Task '[\w-]+' (outputs|has no outputs|finished)"
+    r"Running pipeline: |Streamed logs:|^-{20,}$|Task '[\w-]+' (has no outputs|finished)"
     r"|Pipeline '[\w-]+' finished|Cleaned up workspace"
 )
-
-
-class StepFailed(PlatformError):
-    """A step ended with an error; the message holds the step's own last words."""
 
 
 class _StepLog(io.TextIOBase):
@@ -34,10 +30,9 @@ class _StepLog(io.TextIOBase):
 
     def __init__(self, target: Any) -> None:
         self.target = target
-        self.tail: deque[str] = deque(maxlen=15)
-        self.error: list[str] = []
+        self.words = StepWords(indent="    ")
         self._partial = ""
-        self._dump_ends = ""
+        self._in_outputs = False
 
     def write(self, text: str) -> int:
         """Take in a piece of output; whole lines go on."""
@@ -48,26 +43,16 @@ class _StepLog(io.TextIOBase):
         return len(text)
 
     def _take(self, line: str) -> None:
-        if self._dump_ends or _CHATTER.search(line):
-            # The executor prints its whole input, an indented JSON object; the runner prints all outputs and a rule.
-            if "Got executor_input" in line:
-                self._dump_ends = "    }"
-            elif re.search("Task '[\\w-]+' outputs:", line):
-                self._dump_ends = "-" * 80
-            elif line == self._dump_ends:
-                self._dump_ends = ""
-            return
         started = _EXECUTING.search(line)
-        if started:
-            self.error = []
-            line = f"\n== {started.group(1)}"
-        elif line.strip().startswith(ERROR_PREFIX):
-            self.error = [line.strip().removeprefix(ERROR_PREFIX)]
-        elif self.error and line.startswith("    ") and line.strip():
-            self.error.append(line.strip())
-        if line.strip():
-            self.tail.append(line.strip())
-            self.target.write(line.removeprefix("    ") + "\n")
+        if self._in_outputs or _OUTPUTS.search(line):
+            # The runner prints all outputs of a step, then a rule.
+            self._in_outputs = line != "-" * 80
+        elif started:
+            self.words = StepWords(indent="    ")
+            self.target.write(f"\n== {started.group(1)}\n")
+        elif not _CHATTER.search(line):
+            words = self.words.take(line)
+            self.target.write(f"{words}\n" if words else "")
 
     def flush(self) -> None:
         """Flush what is below."""
@@ -134,40 +119,9 @@ def run_here(pipeline: Any, home: Path, use_cache: bool) -> dict[str, Any]:
         try:
             return dict(pipeline().outputs)
         except RuntimeError as error:
-            cause = "\n".join(log.error) or "\n".join(log.tail)
-            raise StepFailed(f"{_failed_step(error)}: {cause}") from error
+            raise StepFailed(f"{_failed_step(error)}: {log.words.cause()}") from error
 
 
 def _failed_step(error: RuntimeError) -> str:
     found = re.search(r"Inner task failed: .*?'([\w-]+)'", _ANSI.sub("", str(error)))
     return f"step {found.group(1)} failed" if found else "the run failed"
-
-
-def submit(pipeline: Any, host: str, namespace: str, token: str | None, use_cache: bool) -> str:
-    """Start a graph on Kubeflow Pipelines and give back the address of the run.
-
-    Raises:
-        PlatformError: If the server cannot be reached or refuses.
-    """
-    import kfp
-    import kfp_server_api
-    import urllib3
-
-    try:
-        client = kfp.Client(host=host, namespace=namespace, existing_token=token)
-        run = client.create_run_from_pipeline_func(
-            pipeline,
-            arguments={},
-            run_name=f"{pipeline.name} {time.strftime('%Y-%m-%d %H:%M:%S')}",
-            experiment_name=pipeline.name,
-            namespace=namespace,
-            enable_caching=use_cache,
-        )
-    except kfp_server_api.ApiException as error:
-        remedy = "Check KFP_TOKEN." if error.status in (401, 403) else "Look at the ml-pipeline pod's log."
-        raise PlatformError(f"Kubeflow Pipelines at {host} answered {error.status} {error.reason}. {remedy}") from error
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise PlatformError(
-            f"cannot reach Kubeflow Pipelines at {host}. Check KFP_HOST and the network, or leave it empty to run here."
-        ) from error
-    return f"{host.rstrip('/')}/#/runs/details/{run.run_id}"
