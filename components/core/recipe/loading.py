@@ -180,6 +180,11 @@ def _check_combinations(recipe: Recipe, origins: Origins) -> None:
         problems.append(
             f"gpu.count=0 is a CPU run, yet gpu.product={recipe.gpu.product} asks for a GPU. Remove one of them."
         )
+    if recipe.gpu.num_nodes > 1 and not recipe.resources.checkpoint_volume:
+        problems.append(
+            f"gpu.num_nodes={recipe.gpu.num_nodes} needs a volume that all nodes mount (ReadWriteMany), yet "
+            "resources.checkpoint_volume is none. Name one."
+        )
     if (
         recipe.training.per_device_train_batch_size
         and {

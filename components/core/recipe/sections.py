@@ -225,7 +225,11 @@ class GpuConfig(Section):
     """The accelerator of the fine-tuning and evaluation pods."""
 
     count: Annotated[int, Field(ge=0)] = 1
-    """GPUs of the fine-tuning pod; 0 compiles a CPU run."""
+    """GPUs of the fine-tuning pod, and of each node where there are several; 0 compiles a CPU run."""
+    num_nodes: Count = 1
+    """Machines that fine-tune together; above 1 a Kubeflow TrainJob, which needs a ReadWriteMany volume."""
+    training_runtime: Annotated[str, StringConstraints(min_length=1)] = "torch-distributed"
+    """(Cluster)TrainingRuntime of Kubeflow Trainer that a TrainJob builds on."""
     resource: str = "nvidia.com/gpu"
     """Name of the extended resource; also the key of the toleration."""
     product: str | None = None

@@ -12,9 +12,18 @@ if TYPE_CHECKING:
 
 
 def build_arguments(
-    training: TrainingConfig, hardware: Hardware, checkpoints: Path, steps: int, checkpointing: bool, evaluates: bool
+    training: TrainingConfig,
+    hardware: Hardware,
+    checkpoints: Path,
+    steps: int,
+    checkpointing: bool,
+    evaluates: bool,
+    routed: bool = False,
 ) -> "TrainingArguments":
-    """Arguments of a Trainer for which the whole run is one epoch of `steps` optimizer steps."""
+    """Arguments of a Trainer for which the whole run is one epoch of `steps` optimizer steps.
+
+    `routed` is a mixture of experts, whose rows do not all use the same weights.
+    """
     from transformers import TrainingArguments
 
     arguments = TrainingArguments(
@@ -47,6 +56,9 @@ def build_arguments(
         full_determinism=training.enable_full_determinism,
         train_sampling_strategy="sequential",
         remove_unused_columns=False,
+        # decoders keep no running statistics; only a router may leave some weights out of a step
+        ddp_broadcast_buffers=False,
+        ddp_find_unused_parameters=routed,
         dataloader_pin_memory=hardware.device == "cuda",
         disable_tqdm=True,
         report_to="none",

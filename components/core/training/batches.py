@@ -4,6 +4,7 @@ A step's rows are drawn at random; only inside the step are they sorted by lengt
 The gradient is the same as that of one large batch, so padding is a matter of speed and never of what is learned.
 """
 
+import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,34 @@ def _batch_ends(lengths: Any, training: TrainingConfig) -> Any:
     middle_of_row = filled - lengths / 2
     ends = np.searchsorted(middle_of_row, filled[-1] * np.arange(1, count) / count)
     return np.unique(np.concatenate([ends[ends > 0], [rows]]))
+
+
+def share_rows(lengths: Sequence[int], processes: int) -> list[list[int]]:
+    """Divide the rows of a batch over processes, so that each has about as many tokens.
+
+    Args:
+        lengths: Tokens of each row.
+        processes: How many there are.
+
+    Returns:
+        Positions in `lengths` for each process; a process may get none.
+    """
+    shares: list[list[int]] = [[] for _ in range(processes)]
+    filled = [(0, process) for process in range(processes)]
+    # the longest first, each to whoever has least
+    for position in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
+        tokens, process = heapq.heappop(filled)
+        shares[process].append(position)
+        heapq.heappush(filled, (tokens + int(lengths[position]), process))
+    return [sorted(share) for share in shares]
+
+
+def empty_piece() -> dict[str, Any]:
+    """One position without a label: all gradients are zero, so a process without rows can take part in a step."""
+    import torch
+
+    place = torch.zeros((1, 1), dtype=torch.int64)
+    return {"input_ids": place, "logits_to_keep": place.bool(), "targets": place[0, :0]}
 
 
 def split_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:

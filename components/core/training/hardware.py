@@ -41,10 +41,14 @@ def choose_hardware(training: TrainingConfig) -> Hardware:
     precision = "fp32" if training.precision == "32" else half
     # flash attention knows where a row of a flat batch ends; without it that takes a dense mask, and padding is cheaper
     flash = precision != "fp32" and is_flash_attn_2_available()
-    notes = []
-    if torch.cuda.device_count() > 1:
-        notes.append(f"One of {torch.cuda.device_count()} GPUs was used: training runs in one process.")
-    return Hardware("cuda", precision, "flat" if flash else "padded", "flash_attention_2" if flash else "sdpa", notes)
+    return Hardware("cuda", precision, "flat" if flash else "padded", "flash_attention_2" if flash else "sdpa")
+
+
+def processes_here() -> int:
+    """Processes that training on this machine takes: one per GPU, or one on a CPU, where threads share the work."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def _cpu_precision(wanted: str) -> tuple[Precision, list[str]]:

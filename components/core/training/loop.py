@@ -5,18 +5,20 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from components.core.errors import StorageError, TrainingError
-from components.core.training.batches import Layout, Plan, build_pieces
+from components.core.training.batches import Layout, Plan, build_pieces, empty_piece, share_rows
 from components.core.training.checkpoints import keep_newest, seal_checkpoint
+from components.core.training.distributed.sync import Ranks
 from components.core.training.hardware import peak_memory
 from components.core.training.rows import TokenRows
 from components.core.training.watching import StopRequest, Watcher
@@ -50,25 +52,27 @@ def check_model(model: Any) -> None:
 
 
 class PlannedBatches(Dataset[dict[str, Any]]):
-    """The batches of a plan, laid out when they are asked for."""
+    """One process's share of the batches of a plan, laid out when they are asked for."""
 
-    def __init__(self, rows: TokenRows, plan: Plan, capacity: int, layout: Layout) -> None:
-        self._rows, self._plan, self._capacity, self._layout = rows, plan, capacity, layout
+    def __init__(self, rows: TokenRows, plan: Plan, capacity: int, layout: Layout, ranks: Ranks) -> None:
+        self._rows, self._plan, self._capacity, self._layout, self._ranks = rows, plan, capacity, layout, ranks
 
     def __len__(self) -> int:
         return self._plan.batches
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         numbers = self._plan.batch(number)
+        mine = numbers[share_rows(self._rows.lengths[numbers], self._ranks.size)[self._ranks.rank]]
         return {
-            "pieces": list(build_pieces(self._rows, numbers, self._capacity, self._layout)),
+            "pieces": list(build_pieces(self._rows, mine, self._capacity, self._layout)) or [empty_piece()],
+            # of the whole batch: the loss is divided by all its labels, wherever they are
             "tokens": int(self._rows.lengths[numbers].sum()),
             "targets": int(self._rows.targets[numbers].sum()),
         }
 
 
 class FinetuneTrainer(Trainer):  # type: ignore[misc]
-    """Trains on planned batches.
+    """Trains on planned batches, divided over all processes.
 
     To the Trainer the whole run is one epoch whose batches are in order, so that a resumed run finds its place by
     counting; the real epochs are the plan's.
@@ -86,17 +90,19 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         keep_checkpoints: int,
         log_path: Path,
         stop: StopRequest,
+        ranks: Ranks,
     ) -> None:
         super().__init__(
             model=model, args=args, train_dataset=batches, eval_dataset=validation, data_collator=_only_batch
         )
         self.remove_callback(PrinterCallback)
-        self._watcher = Watcher(log_path, stop)
+        self._watcher = Watcher(log_path, stop, ranks)
         self.add_callback(self._watcher)
         self._plan, self._validation, self._keep, self._stop = plan, validation, keep_checkpoints, stop
+        self._ranks = ranks
         self._clock = _Clock()
         self.tokens = 0
-        """Tokens of rows trained on in this process, padding not counted."""
+        """Tokens of rows trained on since this process began, in all processes, padding not counted."""
         self._tokens_logged = 0
         self._seconds_logged = 0.0
         self._fresh_loss, self._fresh_steps = torch.zeros((), device=args.device), 0
@@ -106,21 +112,34 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         """Seconds of training in this process, without validation and saving."""
         return self._clock.seconds()
 
+    def get_train_dataloader(self) -> Any:
+        """The batches as they are planned: they are divided over the processes already."""
+        pinned = self.args.dataloader_pin_memory
+        return DataLoader(self.train_dataset, batch_size=1, collate_fn=_only_batch, pin_memory=pinned)
+
     def get_batch_samples(self, epoch_iterator: Iterator[Any], num_batches: int, device: Any) -> tuple[list[Any], int]:
         """Batches of one optimizer step, and their label tokens by which the loss is divided."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         return batches, sum(batch["targets"] for batch in batches)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
-        """Add the gradients of one batch, piece by piece."""
+        """Add the gradients of one batch, piece by piece; with the last piece of a step they are made the mean of all.
+
+        Returns:
+            The loss of the whole batch.
+        """
         self._clock.start()
         model.train()
-        total = torch.zeros((), device=self.args.device)
-        for piece in self._prepare_inputs(inputs)["pieces"]:
-            with self.compute_loss_context_manager():
-                loss = summed_loss(model, piece) / num_items_in_batch
-            self.accelerator.backward(loss)
-            total += loss.detach()
+        batch_loss = torch.zeros((), device=self.args.device)
+        pieces = self._prepare_inputs(inputs)["pieces"]
+        for number, piece in enumerate(pieces, 1):
+            with nullcontext() if number == len(pieces) else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    # gradients become the mean over the processes, and are meant to be the sum
+                    loss = summed_loss(model, piece) * self._ranks.size / num_items_in_batch
+                self.accelerator.backward(loss)
+            batch_loss += loss.detach()
+        total: torch.Tensor = self._ranks.mean(batch_loss)
         if total.device.type == "cpu" and not math.isfinite(total.item()):
             # on a GPU looking costs a wait at every step, so there log and checkpoint look
             raise _diverged(self.state.global_step + 1)
@@ -139,11 +158,14 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         with torch.no_grad():
             for piece in self._validation:
                 if self._stop.made:
-                    self.control.should_training_stop = self.control.should_save = True
-                    return {}
+                    break
                 total += summed_loss(self.model, self._prepare_inputs(piece)).double()
                 targets += len(piece["targets"])
-        metrics = {"eval_loss": total.item() / targets}
+        loss, labels, stopped = self._ranks.totals(total.item(), targets, self._stop.made)
+        if stopped:
+            self._stop.made = self.control.should_training_stop = self.control.should_save = True
+            return {}
+        metrics = {"eval_loss": loss / labels}
         self.log(metrics)
         logger.info("Step %d: validation loss %.4f", self.state.global_step, metrics["eval_loss"])
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -183,6 +205,8 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Save weights only: the Trainer's own adds its arguments as a pickle."""
+        if not self._ranks.first:
+            return
         # without the option peft asks the Hub about the base model's vocabulary
         options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
         self.model.save_pretrained(output_dir, **options)
@@ -195,8 +219,10 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         folder = Path(self.args.output_dir)
         try:
             super()._save_checkpoint(model, trial)
-            seal_checkpoint(folder / f"checkpoint-{self.state.global_step}")
-            keep_newest(folder, self._keep)
+            self._ranks.wait()  # each process writes its random numbers
+            if self._ranks.first:
+                seal_checkpoint(folder / f"checkpoint-{self.state.global_step}")
+                keep_newest(folder, self._keep)
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise StorageError(

@@ -1,4 +1,4 @@
-"""One training in this process: what it works on, and how its parts are put together."""
+"""One training, or this process's part of one: what it works on, and how its parts are put together."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from components.core.recipe import LoraConfig, ModelConfig, TrainingConfig
 from components.core.registry.base_model import ResolvedModel
 from components.core.training.arguments import build_arguments
 from components.core.training.batches import Plan, build_pieces, plan_batches
-from components.core.training.checkpoints import find_checkpoint
+from components.core.training.distributed.sync import Ranks
 from components.core.training.estimate import activation_bytes_per_token, training_bytes_per_weight
 from components.core.training.hardware import Fit, Hardware, fit_into_memory, free_memory, layer_sizes, peak_memory
 from components.core.training.model import add_adapter, check_finite, load_base, write_model
@@ -40,18 +40,21 @@ class TrainingRun:
         base: ResolvedModel,
         hardware: Hardware,
         output_dir: Path,
+        ranks: Ranks,
     ) -> None:
         self.model, self.training, self.lora, self.base, self.hardware = model, training, lora, base, hardware
-        self.rows, self.validation, self.output_dir = rows, validation, output_dir
+        self.rows, self.validation, self.output_dir, self.ranks = rows, validation, output_dir, ranks
         self.plan: Plan = plan_batches(rows.lengths, training)
         self.notes = list(hardware.notes)
         if rows.left_out:
             self.notes.append(f"{rows.left_out} rows without a token to learn were left out.")
         if not len(validation):
             self.notes.append("There are no validation rows, so no validation loss.")
+        if ranks.size > 1 and training.method == "lora" and lora.dropout:
+            self.notes.append("Each process draws its own dropout, so another number of GPUs gives other weights.")
 
-    def train(self, checkpoints: Path, began: float) -> TrainingResult:
-        """Train, or go on from a checkpoint, and write the weights."""
+    def train(self, checkpoints: Path, step: int | None, began: float) -> TrainingResult:
+        """Train, or go on from the checkpoint of a step; the first process writes the weights."""
         from transformers.utils.logging import disable_progress_bar
 
         from components.core.training.watching import LOG_FILE, StopRequest
@@ -60,26 +63,26 @@ class TrainingRun:
         disable_progress_bar()
         with StopRequest().listening() as stop:
             trainer, dtype = self._build(checkpoints, self.output_dir / LOG_FILE, stop)
-            resumed = find_checkpoint(checkpoints)
-            if resumed:
-                logger.info("Going on from the checkpoint of step %d of %d", resumed[1], self.plan.steps)
-            if stop.made:
+            if step is not None:
+                logger.info("Going on from the checkpoint of step %d of %d", step, self.plan.steps)
+            if self.ranks.any(stop.made):
                 raise TrainingError("stopped by SIGTERM before the first step; run again to start.")
             with _memory_errors():
-                trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
+                trainer.train(resume_from_checkpoint=None if step is None else str(checkpoints / f"checkpoint-{step}"))
             if len(self.validation) and "validation_loss" not in trainer.state.log_history[-1]:
                 # an earlier try was stopped between the last step and its validation
                 trainer.evaluate()
-            if stop.made:
-                step = trainer.state.global_step
-                raise TrainingError(f"stopped by SIGTERM after step {step}; run again to continue.")
+            if self.ranks.any(stop.made):
+                done = trainer.state.global_step
+                raise TrainingError(f"stopped by SIGTERM after step {done}; run again to continue.")
         # from here on SIGTERM may end the process at once: all of the training is in the last checkpoint
         history = trainer.state.log_history
         check_finite(trainer.model)
         trained = sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad)
         total = sum(weights.numel() for weights in trainer.model.parameters())
-        peak = peak_memory(self.hardware.device)
-        write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
+        peak = int(self.ranks.most(peak_memory(self.hardware.device)))
+        if self.ranks.first:
+            write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
         return TrainingResult(
             steps=trainer.state.global_step,
             train_loss=_mean_loss(history),
@@ -87,16 +90,18 @@ class TrainingRun:
             tokens_per_second=trainer.tokens / trainer.seconds if trainer.seconds else 0.0,
             peak_memory_bytes=max(peak, peak_memory(self.hardware.device)),
             seconds=time.monotonic() - began,
-            resumed_from_step=resumed[1] if resumed else None,
+            resumed_from_step=step,
             trainable_parameters=trained,
             total_parameters=total,
             device=self.hardware.device,
             precision=self.hardware.precision,
             notes=self.notes,
+            world_size=self.ranks.size,
         )
 
     def _build(self, checkpoints: Path, log_path: Path, stop: Any) -> "tuple[FinetuneTrainer, Any]":
         """The trainer with everything in place, and the dtype of the base weights."""
+        import torch
         from transformers import set_seed
 
         from components.core.training.loop import FinetuneTrainer, PlannedBatches, check_model
@@ -110,34 +115,38 @@ class TrainingRun:
             model = add_adapter(model, self.lora, self.model, self.base.path)
         fit = self._fit(model)
         layout = self.hardware.layout
-        validation = range(len(self.validation))
-        by_length = sorted(validation, key=lambda row: int(self.validation.lengths[row]))
+        by_length = sorted(range(len(self.validation)), key=lambda row: int(self.validation.lengths[row]))
+        mine = by_length[self.ranks.rank :: self.ranks.size]
         arguments = build_arguments(
             self.training,
             self.hardware,
             checkpoints,
             self.plan.steps,
             fit.gradient_checkpointing,
-            bool(len(validation)),
+            bool(len(self.validation)),
+            routed="num_experts_per_tok" in model.config.get_text_config().to_dict(),
         )
         trainer = FinetuneTrainer(
             model,
             arguments,
-            PlannedBatches(self.rows, self.plan, fit.piece_tokens, layout),
+            PlannedBatches(self.rows, self.plan, fit.piece_tokens, layout, self.ranks),
             self.plan,
             [
                 piece
-                for first in range(0, len(by_length), 512)
-                for piece in build_pieces(self.validation, by_length[first : first + 512], fit.piece_tokens, layout)
+                for first in range(0, len(mine), 512)
+                for piece in build_pieces(self.validation, mine[first : first + 512], fit.piece_tokens, layout)
             ],
             self.training.save_total_limit,
             log_path,
             stop,
+            self.ranks,
         )
+        if not self.ranks.first:
+            torch.manual_seed(self.training.seed + self.ranks.rank)  # for dropout of its own
         logger.info(
-            "Training %d steps over %d rows (%d tokens) in %s on %s",
+            "Training %d steps over %d rows (%d tokens) in %s on %s, %d %s",
             self.plan.steps, len(self.rows), int(self.rows.lengths.sum()), self.hardware.precision,
-            self.hardware.device,
+            self.hardware.device, self.ranks.size, "process" if self.ranks.size == 1 else "processes",
         )  # fmt: skip
         return trainer, dtype
 
@@ -169,11 +178,16 @@ class TrainingRun:
                 layer_sizes(model.config), self.hardware.precision, self.training.method == "lora"
             ),
             max(self.rows.longest, self.validation.longest),
-            free_memory(self.hardware.device) - taken,
+            self._free_memory() - taken,
         )
         if fit.gradient_checkpointing and self.training.gradient_checkpointing == "auto":
             self.notes.append("Activations would not fit into memory, so they are computed twice (slower).")
         return fit
+
+    def _free_memory(self) -> int:
+        """Bytes for this process; the least of all, so that all processes choose alike."""
+        sharing = 1 if self.hardware.device == "cuda" else self.ranks.on_this_machine
+        return -int(self.ranks.most(-(free_memory(self.hardware.device) // sharing)))
 
 
 def _mean_loss(history: list[dict[str, Any]]) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from components.core.errors import StorageError
+from components.core.training.distributed.sync import Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +48,24 @@ class StopRequest:
 class Watcher(TrainerCallback):  # type: ignore[misc]
     """Writes the curves to a file, a line of progress every few seconds, and passes on a request to stop."""
 
-    def __init__(self, log_path: Path, stop: StopRequest) -> None:
-        self._path, self._stop = log_path, stop
+    def __init__(self, log_path: Path, stop: StopRequest, ranks: Ranks) -> None:
+        self._path, self._stop, self._ranks = log_path, stop, ranks
         self._last_line = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin the file anew with what an earlier try has already logged."""
+        self._last_line = time.monotonic()
+        if not self._ranks.first:
+            return
         try:
             self._path.write_text("".join(json.dumps(point) + "\n" for point in state.log_history), encoding="utf-8")
         except OSError as error:
             raise _cannot_write(self._path, error) from error
-        self._last_line = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide what happens after this step."""
-        if self._stop.made:
+        if self._ranks.any(self._stop.made):
+            self._stop.made = True
             control.should_training_stop = control.should_save = True
             control.should_evaluate = False
         if control.should_save or state.global_step >= state.max_steps:
@@ -70,6 +74,8 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Add the newest point to the file."""
+        if not self._ranks.first:
+            return
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(state.log_history[-1]) + "\n")

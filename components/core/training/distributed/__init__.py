@@ -1,0 +1,1 @@
+"""More than one process: torchrun on one node, a Kubeflow TrainJob on several."""
