@@ -1,4 +1,6 @@
-"""`make images`: build the images (IMAGES="api ui", VARIANT=cuda, BUILDER=podman)."""
+"""`make images`: build the images (IMAGES="api ui", VARIANT=cuda, BUILDER=podman, PIP_CONFIG_FILE=...)."""
+
+import os
 
 from components.core.errors import user_errors
 from images.builder import find_builder
@@ -9,7 +11,9 @@ def main() -> None:
     """Build what the environment asks for; exit code 2 with one line when it cannot be."""
     with user_errors():
         images, variant, builder = chosen_images(), chosen_variant(), find_builder()
-        for name in [builder.build(image, variant) for image in images]:
+        pip = os.environ.get("PIP_CONFIG_FILE")
+        secret = ["--secret", f"id=pip_config,src={pip}"] if pip else []
+        for name in [builder.build(image, variant, more=secret) for image in images]:
             print(f"built {name}")
 
 

@@ -35,7 +35,7 @@ class Builder:
             image: What to build.
             variant: `cpu` or `cuda`.
             context: Folder with the sources.
-            more: Further options.
+            more: Further options; a build argument given here wins.
 
         Raises:
             StorageError: If the build fails; its output has been shown.
@@ -43,15 +43,12 @@ class Builder:
         name = image.name(variant)
         given = {"VERSION": image_setting("TAG"), "GIT_COMMIT": git_commit()}
         given |= {"VARIANT": variant} if image.has_torch else {}
-        given |= {
-            key: os.environ[key] for key in PASSED_ON if key in os.environ and (image.has_torch or "TORCH" not in key)
-        }
+        passed_on = PASSED_ON if image.has_torch else PASSED_ON[:1]
+        given |= {key: os.environ[key] for key in passed_on if key in os.environ}
         options = [part for key, value in given.items() for part in ("--build-arg", f"{key}={value}")]
         if self.program != "docker":
             # the OCI format has no health checks
             options += ["--format", "docker"]
-        if os.environ.get("PIP_CONFIG_FILE"):
-            options += ["--secret", f"id=pip_config,src={os.environ['PIP_CONFIG_FILE']}"]
         file = ["--file", str(context / image.dockerfile), "--tag", name]
         if subprocess.run(self.command("build", *options, *more, *file, str(context))).returncode:
             raise StorageError(f"cannot build {name} with {self.program}. Its own message stands above.")
@@ -68,9 +65,8 @@ class Builder:
             asked = [] if self.program == "docker" else ["--digestfile", str(digest_file)]
             if subprocess.run(self.command("push", *asked, name)).returncode:
                 registry = name.partition("/")[0]
-                raise StorageError(
-                    f"cannot push {name}. Build it first (make images), and log in: {self.program} login {registry}"
-                )
+                advice = f"Build it first (make images), and log in: {self.program} login {registry}"
+                raise StorageError(f"cannot push {name}. {advice}")
             return digest_file.read_text(encoding="utf-8") if asked else self._docker_digest(name)
 
     def _docker_digest(self, name: str) -> str:
@@ -94,9 +90,7 @@ def find_builder() -> Builder:
         if shutil.which(program) and not subprocess.run([program, "info"], capture_output=True).returncode:
             return Builder(program)
     asked = f"{named} does not work here" if named else "neither docker, podman nor buildah works here"
-    raise ConfigError(
-        f"{asked}. Install one (Debian: apt-get install buildah), start docker's daemon, or name one: BUILDER="
-    )
+    raise ConfigError(f"{asked}. Install one (Debian: apt-get install buildah) or start docker's daemon.")
 
 
 def git_commit() -> str:

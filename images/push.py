@@ -11,7 +11,7 @@ def main() -> None:
     with user_errors():
         if not image_setting("REGISTRY"):
             raise ConfigError(
-                "REGISTRY is empty, so there is nowhere to push to. Set it in images.env or: make push REGISTRY=ghcr.io/<you>"
+                "REGISTRY is empty: nowhere to push to. Set it in images.env, or: make push REGISTRY=ghcr.io/<you>"
             )
         images, variant, builder = chosen_images(), chosen_variant(), find_builder()
         names = [image.name(variant) for image in images]
