@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs check-manifests mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -68,6 +68,9 @@ status: setup ## Say what is deployed, whether it is ready, and why not
 
 logs: setup ## Last lines of the pods (PART=api|ui LINES=100)
 	$(CLUSTER) logs $(or $(PART),api) --lines $(or $(LINES),100)
+
+check-manifests: setup ## Find what nothing in a cluster refuses and goes wrong later (MANIFESTS=folder; all of ours when empty)
+	@$(BIN)/python -m llm-pipelines.check-manifests $(MANIFESTS)
 
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)

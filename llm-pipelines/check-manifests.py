@@ -13,6 +13,12 @@ from components.core.deployment.manifest_check import EXTERNAL, Document, check_
 from components.core.errors import EXIT_BAD_INPUT, ConfigError, user_errors
 
 MANIFESTS = Path("manifests")
+Paths = Annotated[
+    list[str] | None, typer.Argument(help="Kustomize folders, rendered files, or - for standard input; all of ours.")
+]
+External = Annotated[
+    list[str] | None, typer.Option(help="Kind/name that documents may refer to, such as Secret/registry-login.")
+]
 
 
 def main(

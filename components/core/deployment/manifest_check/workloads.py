@@ -8,7 +8,8 @@ from components.core.deployment.manifest_check.finding import Document, label_of
 
 MODE_ANNOTATION = "serving.kserve.io/deploymentMode"
 FRAMEWORKS = (
-    "model", "huggingface", "lightgbm", "onnx", "paddle", "pmml", "pytorch", "sklearn", "tensorflow", "triton", "xgboost",
+    "model", "huggingface", "lightgbm", "onnx", "paddle", "pmml", "pytorch", "sklearn", "tensorflow", "triton",
+    "xgboost",
 )  # fmt: skip
 """Predictor fields of which each is an implementation of its own."""
 CUSTOM_CONTAINER = "kserve-container"
