@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs check-manifests mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs check-manifests images push images-test mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -72,6 +72,15 @@ logs: setup ## Last lines of the pods (PART=api|ui LINES=100)
 check-manifests: setup ## Find what nothing in a cluster refuses and goes wrong later (MANIFESTS=folder; all of ours when empty)
 	@$(BIN)/python -m llm-pipelines.check-manifests $(MANIFESTS)
 
+images: ## Build the images (IMAGES="pipeline api ui" VARIANT=cuda TAG= REGISTRY= BUILDER=docker|podman|buildah)
+	@$(PYTHON) -m images.build
+
+push: ## Push the images to REGISTRY and print their digests
+	@$(PYTHON) -m images.push
+
+images-test: setup ## Build the images and run each as a pod does, as root (IMAGES="api ui")
+	@$(BIN)/python -m images.trial
+
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)
 
@@ -97,7 +106,7 @@ browser: # Chromium for the tests of the page, where it can be installed without
 lint: setup ## Style and types only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy components llm-endpoint/llm_endpoint ui benchmarks
+	@$(BIN)/mypy components llm-endpoint/llm_endpoint ui images benchmarks
 	@$(BIN)/mypy llm-pipelines/*.py
 
 clean: ## Remove runs, caches and the local registry (keeps .venv)

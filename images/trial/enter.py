@@ -67,7 +67,7 @@ def make_root(root: Path, spec: dict[str, Any]) -> None:
 
 
 def mount(*arguments: str) -> None:
-    """Run mount(8), which must succeed."""
+    """Mount as the command line tool does, and succeed."""
     subprocess.run(["mount", *arguments], check=True)
 
 
