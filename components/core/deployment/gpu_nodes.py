@@ -1,9 +1,11 @@
 """The GPUs of a cluster: what they are, how many there are, and how many nobody uses."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from components.core.errors import ConfigError
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 _MAJOR_LABEL = "nvidia.com/gpu.compute.major"
@@ -147,3 +149,53 @@ def gpu_pools(nodes: Iterable[GpuNode]) -> list[GpuPool]:
             pools[node.product, node.memory, node.bf16].append(node)
     found = [GpuPool(product, memory, bf16, tuple(members)) for (product, memory, bf16), members in pools.items()]
     return sorted(found, key=lambda pool: -(pool.memory or 0))
+
+
+class GpusWanted(NamedTuple):
+    """What a run asks for."""
+
+    resource: str
+    product: str | None
+    per_node: int
+    nodes: int = 1
+
+
+class NoGpus(ConfigError):
+    """The cluster cannot ever run it. `detail` says why, `remedy` what to do."""
+
+    def __init__(self, detail: str, remedy: str) -> None:
+        super().__init__(f"{detail}. {remedy}")
+        self.detail, self.remedy = detail, remedy
+
+
+def suitable_pools(nodes: Sequence[GpuNode], wanted: GpusWanted) -> list[GpuPool]:
+    """Pools with the GPUs that a run asks for, taken or not, the most memory first.
+
+    Raises:
+        NoGpus: If there are none, none of that product, or too few on one node or altogether.
+    """
+    pools = gpu_pools(nodes)
+    if not pools:
+        closed = "; ".join(f"{node.name} is {node.closed}" for node in nodes)
+        raise NoGpus(
+            f"no usable node offers {wanted.resource}" + (f" ({closed})" if closed else ""),
+            "Open those nodes again, or set gpu.count=0 for a CPU run."
+            if closed
+            else "Install the GPU operator or device plugin, add a GPU node, or set gpu.count=0 for a CPU run.",
+        )
+    there = ", ".join(sorted({pool.product or "(no label)" for pool in pools}))
+    chosen = [pool for pool in pools if wanted.product in (None, pool.product)]
+    if not chosen:
+        raise NoGpus(
+            f"no usable node has the GPU {wanted.product}; there are: {there}",
+            "Set gpu.product to one of these, or leave it out to take any.",
+        )
+    fitting = [pool for pool in chosen if pool.places(wanted.per_node, free=False) >= wanted.nodes]
+    if not fitting:
+        most = max(node.count for pool in chosen for node in pool.nodes)
+        raise NoGpus(
+            f"{wanted.nodes} x {wanted.per_node} GPUs are asked for; there are {sum(pool.count for pool in chosen)}, "
+            f"at most {most} on one node",
+            f"Lower gpu.count to {most} or less." if most < wanted.per_node else "Ask for fewer nodes.",
+        )
+    return fitting
