@@ -6,7 +6,9 @@ probes and a Prometheus without a sidecar, both of which go to the sidecar's age
 """
 
 import dataclasses
+import os
 import ssl
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from support.spiffe import Authority
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
 
+DOCUMENTED = MANIFESTS.parent / "docs" / "policies.md"
 NAMESPACE = "kubeflow-user-example-com"
 UI = (NAMESPACE, "llm-ui")
 NEIGHBOUR = (NAMESPACE, "default-editor")
@@ -69,8 +72,21 @@ def sidecars(folder: Path) -> Iterator[tuple[Workload, list[Document]]]:
     yield renamed(api, "api-plain-istio"), ours
     yield renamed(api, "api-knative"), knative + kubeflow
     yield predictor("llm-vllm"), list(rendered(API_OVERLAYS / "vllm")) + kubeflow
-    mine = rendered(in_namespace(folder, API_OVERLAYS / "kubeflow", "team-b"))
-    yield renamed(predictor("llm-api", "team-b"), "api-team-b"), list(mine) + kubeflow_policies("team-b")
+    mine = rendered(in_namespace(folder / "team-b", API_OVERLAYS / "kubeflow", "team-b"))
+    yield renamed(api, "api-documented"), list(rendered(documented(folder / "documented"))) + kubeflow
+    # Ours alone: Kubeflow's let in the namespace that they are in, and would hide an ALLOW of ours for another one.
+    yield renamed(predictor("llm-api", "team-b"), "api-team-b"), list(mine)
+
+
+def documented(folder: Path) -> Path:
+    """The overlay that the documentation gives as an example, as if it stood beside ours."""
+    text = DOCUMENTED.read_text(encoding="utf-8").partition("## Another caller")[2]
+    overlay = textwrap.dedent("\n".join(line for line in text.splitlines() if line.startswith("    ")))
+    folder.mkdir(parents=True)
+    for name in ("../kubeflow", "../../namespace"):
+        overlay = overlay.replace(f"- {name}\n", f"- {os.path.relpath(API_OVERLAYS / 'x' / name, folder)}\n")
+    (folder / "kustomization.yaml").write_text(overlay, encoding="utf-8")
+    return folder
 
 
 def renamed(workload: Workload, name: str) -> Workload:
@@ -94,9 +110,8 @@ def ports(
     tmp_path_factory: pytest.TempPathFactory, authority: Authority, application: Application
 ) -> Iterator[dict[str, int]]:
     folder = tmp_path_factory.mktemp("mesh")
-    listeners = [
-        inbound(workload, documents, authority, application.port) for workload, documents in sidecars(folder / "team-b")
-    ]
+    placed = sidecars(folder / "overlays")
+    listeners = [inbound(workload, documents, authority, application.port) for workload, documents in placed]
     with Sidecars(folder / "envoy", *listeners) as running:
         yield running.ports
 
@@ -138,12 +153,15 @@ def ask(ports: dict[str, int], identities: dict[Any, ssl.SSLContext], applicatio
         ("llm-api", STRANGER, GET, "/healthz", 200),
         ("llm-api", NEIGHBOUR, GET, "/readyz", 200),
         ("llm-api", STRANGER, POST, "/metrics", REFUSED),
+        ("llm-api", GATEWAY, GET, "/healthz", 200),
         ("llm-ui", GATEWAY, GET, "/", 200),
         ("llm-ui", GATEWAY, "PUT", "/_stcore/upload_file/1/2", 200),
         ("llm-ui", NEIGHBOUR, GET, "/", REFUSED),
         ("llm-ui", UI, GET, "/", REFUSED),
         ("llm-ui", STRANGER, GET, "/_stcore/stream", REFUSED),
+        ("llm-ui", STRANGER, GET, "/", REFUSED),
         ("llm-ui", STRANGER, GET, "/_stcore/health", 200),
+        ("llm-ui", NEIGHBOUR, POST, "/_stcore/health", REFUSED),
         ("llm-vllm", (NAMESPACE, "llm-api"), POST, "/openai/v1/completions", 200),
         ("llm-vllm", UI, POST, "/openai/v1/completions", REFUSED),
         ("llm-vllm", NEIGHBOUR, POST, "/openai/v1/completions", REFUSED),
@@ -252,6 +270,12 @@ def test_without_the_allow_kubeflow_refuses_even_the_page(ask: Ask) -> None:
 def test_the_policies_hold_in_an_istio_without_kubeflow(ask: Ask) -> None:
     assert ask("api-plain-istio", UI, "/generate") == 200
     assert ask("api-plain-istio", NEIGHBOUR, "/generate") == REFUSED
+
+
+def test_a_caller_named_as_documented_reaches_the_endpoint_and_still_no_other(ask: Ask) -> None:
+    assert ask("api-documented", NEIGHBOUR, "/generate") == 200
+    assert ask("api-documented", UI, "/generate") == 200
+    assert ask("api-documented", STRANGER, "/generate") == REFUSED
 
 
 def test_the_identities_follow_the_namespace_of_the_overlay(ask: Ask) -> None:

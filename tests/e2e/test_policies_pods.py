@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.istio_to_envoy import Document
-from support.overlays import KUBECTL, MANIFESTS, one, rendered
+from support.overlays import KUBECTL, MANIFESTS, in_namespace, one, rendered
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")]
 
@@ -51,3 +51,9 @@ def test_a_prometheus_without_a_sidecar_is_sent_to_the_agent_by_injection() -> N
 def test_no_load_balancer_leads_around_the_gateway() -> None:
     service = one(rendered(UI_OVERLAYS / "kubeflow"), "Service", "llm-ui")
     assert service["spec"]["type"] == "ClusterIP"
+
+
+@pytest.mark.parametrize("overlay", MESH_OVERLAYS, ids=lambda path: f"{path.parts[-3]}-{path.name}")
+def test_an_overlay_in_another_namespace_names_no_other(overlay: Path, tmp_path: Path) -> None:
+    documents = rendered(in_namespace(tmp_path / "team-b", overlay, "team-b"))
+    assert "kubeflow-user-example-com" not in repr(documents)
