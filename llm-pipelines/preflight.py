@@ -1,4 +1,4 @@
-"""What a run needs in memory and time, before it is submitted: `python -m llm-pipelines.preflight`, `make preflight`."""
+"""What a run needs in memory and time, before it is submitted: `python -m llm-pipelines.preflight`."""
 
 import sys
 from pathlib import Path

@@ -96,5 +96,6 @@ def describe(remedies: list[Remedy]) -> str:
 
 
 def gib(size: float) -> str:
-    """Bytes in GiB with two digits that matter."""
-    return f"{size / GIB:.2g}" if size < 10 * GIB else f"{size / GIB:.0f}"
+    """Bytes in GiB, with no more digits than an estimate has."""
+    digits = 2 if size < GIB else 1 if size < 10 * GIB else 0
+    return f"{size / GIB:.{digits}f}"

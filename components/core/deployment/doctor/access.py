@@ -46,9 +46,7 @@ def check_rights(subject: Subject) -> Iterator[Finding]:
             yield Finding("ok", f"Rights: {command}", "all there")
             continue
         told = ", ".join(f"{verb} {find_kind(kind).resource}{'/' if sub else ''}{sub}" for verb, kind, sub in missing)
-        remedy = (
-            f"Ask an administrator for these rights in namespace {subject.namespace} (kubeflow-edit has most of them)."
-        )
+        remedy = f"Ask an administrator for them in {subject.namespace} (the role kubeflow-edit has most)."
         yield Finding("error", f"Rights: {command}", f"you may not: {told}", remedy)
 
 
