@@ -37,6 +37,8 @@ def install_tools() -> None:
 def own_storage() -> Iterator[tuple[Builder, Path]]:
     """buildah, and a folder for the trial's files; both are emptied in the end."""
     with tempfile.TemporaryDirectory(prefix="whetstone-images-", dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+        # buildah's own working files go with the rest
+        os.environ["TMPDIR"] = folder
         driver = os.environ.get("STORAGE_DRIVER") or _driver(Path(folder))
         buildah = _with_driver(Path(folder), driver)
         try:

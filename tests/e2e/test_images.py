@@ -43,9 +43,8 @@ def test_page_and_endpoint_images_are_built_and_run_as_hardened_pods():
         timeout=3000,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    parts = dict(
-        re.findall(r"^whetstone-(api|ui):\S+ (\d+ MB uncompressed.*?)(?=^whetstone|\Z)", done.stdout, re.M | re.S)
-    )
+    block = re.compile(r"^whetstone-(api|ui):\S+ (\d+ MB uncompressed.*?)(?=^whetstone|\Z)", re.M | re.S)
+    parts = dict(block.findall(done.stdout))
     assert set(parts) == {"api", "ui"}
     for said in parts.values():
         assert "PROBLEM" not in said
