@@ -10,7 +10,7 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from components.core.errors import PlatformError
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_session import Session  # type: ignore[import-not-found]
+from .remote_session import Session, Unreachable  # type: ignore[import-not-found]
 from .remote_steps import Task, tasks_of  # type: ignore[import-not-found]
 
 EXPERIMENT = "fine-tune-pipeline"
@@ -67,7 +67,11 @@ def submit(session: Session, package: dict[str, Any], experiment: str, name: str
         display_name=name or f"{EXPERIMENT} {time.strftime('%Y-%m-%d %H:%M:%S')}",
         pipeline_spec=package,
     )
-    return str(session.call(session.runs.run_service_create_run, run).run_id)
+    try:
+        return str(session.call(session.runs.run_service_create_run, run).run_id)
+    except Unreachable as error:
+        look = "python -m llm-pipelines.runs list"
+        raise PlatformError(f"{error}\nThe run may have started all the same: {look} shows it.") from error
 
 
 def get_run(session: Session, run_id: str) -> Any:

@@ -74,9 +74,9 @@ def _tasks(spec: dict[str, Any], tasks: dict[str, Any], path: str) -> Iterator[T
 def _in_order(tasks: dict[str, Any]) -> list[str]:
     order: list[str] = []
     while len(order) < len(tasks):
-        order += [
-            key for key, task in tasks.items() if key not in order and set(task.get("dependentTasks", ())) <= set(order)
-        ]
+        # Sorted first: a compiled pipeline keeps no order of its own.
+        left = sorted(set(tasks) - set(order))
+        order += [key for key in left if set(tasks[key].get("dependentTasks", ())) <= set(order)]
     return order
 
 

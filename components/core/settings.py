@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     kfp_cookies_file: Path | None = None
     """File with those cookies (KFP_COOKIES_FILE), read again for every request."""
     kf_pipelines_sa_token_path: Path = Path("/var/run/secrets/kubeflow/pipelines/token")
-    """Token that the cluster puts into a pod (KF_PIPELINES_SA_TOKEN_PATH); used when it exists and nothing else is set."""
+    """Token that the cluster puts into a pod (KF_PIPELINES_SA_TOKEN_PATH); used when nothing above is set."""
     kfp_ca_file: Path | None = None
     """Certificates (PEM) that Kubeflow's own is checked against (KFP_CA_FILE); none takes the public ones."""
     training_processes: int | None = Field(default=None, ge=1)

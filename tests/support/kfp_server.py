@@ -1,9 +1,10 @@
 """A loopback HTTP server that stands in for ml-pipeline-ui with the ml-pipeline API (v2beta1) behind it.
 
-It keeps experiments, runs and recurring runs, plays a run's workflow as a script of moments (each look at the run is one
-moment further), hands out pod logs and pod states, and checks who calls: bearer tokens, session cookies, the login page,
-namespaces, and that an authorization header never comes with a kubeflow-userid header. With `gateway` it answers below
-/pipeline only and with the dashboard's page elsewhere, as a Kubeflow gateway does. Filters and sorting are not in it.
+It keeps experiments, runs and recurring runs, plays a run's workflow as a script of moments (each look at the run is
+one moment further), hands out pod logs and pod states, and checks who calls: bearer tokens, session cookies, the login
+page, namespaces, and that an authorization header never comes with a kubeflow-userid header. With `gateway` it answers
+below /pipeline only and with the dashboard's page elsewhere, as a Kubeflow gateway does. Of the filters it knows the
+one for a name; it does not sort.
 """
 
 import json
@@ -33,6 +34,8 @@ class KfpServer:
     """Namespaces that callers have no rights in."""
     failures: list[int] = field(default_factory=list)
     """Statuses of the next answers, before it works again."""
+    lost: str | None = None
+    """Requests to paths that end so are carried out, but the connection breaks before the answer."""
     script: list[dict] = field(default_factory=list)
     """Moments of a run: its `state`, and `steps`: node path to the state of that step."""
     logs: dict[str, str] = field(default_factory=dict)
@@ -51,6 +54,7 @@ class KfpServer:
     def start(self, port: int = 0) -> "KfpServer":
         """Listen on loopback, by default on any free port."""
         handler = type("Bound", (_Handler,), {"server_state": self})
+        self._down = False
         self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
         if self.certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -60,7 +64,8 @@ class KfpServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening, as a server that is restarted does; what it knows stays."""
+        """Stop listening and answering, as a server that is restarted does; what it knows stays."""
+        self._down = True
         self._http.shutdown()
         self._http.server_close()
 
@@ -98,6 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         state = self.server_state
+        if state._down:
+            # A connection that was kept open ends without an answer.
+            self.close_connection = True
+            return
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         state.requests.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         url = urlsplit(self.path)
@@ -202,6 +211,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(answer.encode(), status, "text/plain", {})
 
     def _send(self, body: bytes, status: int, kind: str, headers: dict) -> None:
+        if self.server_state.lost and urlsplit(self.path).path.endswith(self.server_state.lost):
+            self.close_connection = True
+            return
         self.send_response(status)
         for name, value in {**headers, "content-type": kind, "content-length": str(len(body))}.items():
             self.send_header(name, value)

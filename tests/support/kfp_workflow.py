@@ -1,8 +1,8 @@
 """The nodes of a workflow as Kubeflow Pipelines reports them, written down from what its API server does with Argo's.
 
 For a container step it reports `<step>-driver`, `<step>` and `executor`; with tries `executor` and `executor(0)`, ...
-Names, states and times are given; pods are not, and a node's children carry Argo's node ids. An end that has not come is
-the time zero of Go, and a cached step has an executor that was skipped.
+Names, states and times are given; pods are not, and a node's children carry Argo's node ids. An end that has not come
+is the time zero of Go, and a cached step has an executor that was skipped.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -145,9 +145,7 @@ def test_a_server_that_is_not_there_is_reported():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(
-        PlatformError, match=f"cannot reach Kubeflow Pipelines at http://127.0.0.1:{port}. Check KFP_HOST"
-    ):
+    with pytest.raises(PlatformError, match=f"cannot reach Kubeflow Pipelines at http://127.0.0.1:{port}. Check"):
         session_module.connect(f"http://127.0.0.1:{port}", NAMESPACE, Settings())
 
 
