@@ -1,4 +1,4 @@
-"""Rules about what surrounds the pods: references, secrets, selectors, budgets, policies; each broken once, and once not."""
+"""Rules about what surrounds the pods: references, secrets, selectors, policies; each broken once, and once not."""
 
 import base64
 
