@@ -109,10 +109,13 @@ def test_the_variant_decides_where_torch_comes_from(path, variant, index, instal
     run = next(rest for rest in values(instructions(path), "RUN") if "pip/bin/pip" in rest)
     (tmp_path / "requirements.txt").write_text("tqdm==1\ntorch==2.0\n")
     (tmp_path / "pip" / "bin").mkdir(parents=True)
+    torch = tmp_path / "venv/lib/python3.11/site-packages/torch"
+    for name in ("include", "test", "lib"):
+        (torch / name).mkdir(parents=True)
     pip = tmp_path / "pip" / "bin" / "pip"
     pip.write_text('#!/bin/sh\necho "$@" | sed "s/requirements.txt/all/" >> said\n')
     pip.chmod(0o755)
-    script = run.split("id=pip_config ", 1)[1].replace("python3 -m venv", "true")
+    script = run.split("id=pip_config ", 1)[1].replace("python3 -m venv", "true").replace("/opt/venv", "venv")
     environment = {"PATH": "/usr/bin:/bin", "VARIANT": variant, "TORCH_CPU_INDEX": index}
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     if installs is None:
@@ -121,7 +124,8 @@ def test_the_variant_decides_where_torch_comes_from(path, variant, index, instal
         return
     assert done.returncode == 0, done.stderr
     said = (tmp_path / "said").read_text().splitlines()
-    assert said == [f"--python /opt/venv/bin/python install {install}" for install in installs]
+    assert said == [f"--python venv/bin/python install {install}" for install in installs]
+    assert [path.name for path in torch.iterdir()] == ["lib"]
     if variant == "cpu":
         assert (tmp_path / "torch.txt").read_text() == "torch==2.0\n"
 
