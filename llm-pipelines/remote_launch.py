@@ -4,8 +4,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from components.core.errors import EXIT_REFUSED
-
 # mypy cannot follow a folder whose name has a hyphen.
 from .remote_run import EXPERIMENT, package_of, submit  # type: ignore[import-not-found]
 from .remote_schedule import check_cron, create_schedule  # type: ignore[import-not-found]
@@ -50,12 +48,7 @@ def launch(pipeline: Any, session: Session, choice: Launch, use_cache: bool) -> 
     if not (sys.stdout.isatty() if choice.wait is None else choice.wait):
         _show(how_to_follow(run_id))
         return 0
-    code: int = follow(Watch(session, run_id, _show, choice.follow_logs), choice.cancel_on_interrupt)
-    if code == EXIT_REFUSED:
-        _show(f"The gate refused the model; nothing was uploaded. The reports are in {session.page(run_id)}")
-    elif code == 0:
-        _show(f"The model passed the gate and is registered. The reports are in {session.page(run_id)}")
-    return code
+    return int(follow(Watch(session, run_id, _show, choice.follow_logs), choice.cancel_on_interrupt))
 
 
 def _schedule(session: Session, pipeline: Any, choice: Launch, cron: str, use_cache: bool) -> int:

@@ -66,6 +66,7 @@ def submit(session: Session, package: dict[str, Any], experiment: str, name: str
         experiment_id=find_experiment(session, experiment),
         display_name=name or f"{EXPERIMENT} {time.strftime('%Y-%m-%d %H:%M:%S')}",
         pipeline_spec=package,
+        runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters={}),
     )
     try:
         return str(session.call(session.runs.run_service_create_run, run).run_id)

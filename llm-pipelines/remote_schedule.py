@@ -79,6 +79,7 @@ def create_schedule(
         experiment_id=find_experiment(session, experiment),
         display_name=name,
         pipeline_spec=package,
+        runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters={}),
         trigger=kfp_server_api.V2beta1Trigger(cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=cron)),
         mode="ENABLE" if enabled else "DISABLE",
         max_concurrency="1",

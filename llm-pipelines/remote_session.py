@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ssl import SSLCertVerificationError
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,13 +83,18 @@ class Session:
             raise self._answer(where, error) from error
         except MaxRetryError as error:
             if isinstance(error.reason, SSLError):
-                raise PlatformError(
-                    f"the certificate of {self.host} is not trusted. Set KFP_CA_FILE to the file (PEM) of the "
-                    "authority that signed it."
-                ) from error
+                raise self._not_secure(error.reason.args[0]) from error
             raise self._silence(where) from error
         except (HTTPError, OSError) as error:
             raise self._silence(where) from error
+
+    def _not_secure(self, error: Any) -> PlatformError:
+        if isinstance(error, SSLCertVerificationError):
+            return PlatformError(
+                f"the certificate of {self.host} is not trusted ({error.verify_message}). Set KFP_CA_FILE to the file "
+                "(PEM) of the authority that signed it."
+            )
+        return PlatformError(f"no secure connection with {self.host}: {error}. Check KFP_HOST and KFP_CA_FILE.")
 
     def _silence(self, where: str) -> PlatformError:
         return Unreachable(f"cannot reach {where}. Check KFP_HOST and the network, or leave it empty to run here.")
@@ -174,10 +180,7 @@ def connect(host: str, namespace: str, settings: Settings) -> Session:
 
 
 def _open(host: str, address: str, namespace: str, credentials: Credentials, settings: Settings) -> Session:
-    try:
-        session = Session(host, address, Api(address, credentials, settings.kfp_ca_file), namespace)
-        health = session.call(session.health.healthz_service_get_healthz)
-    except (OSError, MaxRetryError) as error:
-        raise ConfigError(f"cannot use {settings.kfp_ca_file}: it holds no certificates (PEM).") from error
+    session = Session(host, address, Api(address, credentials, settings.kfp_ca_file), namespace)
+    health = session.call(session.health.healthz_service_get_healthz)
     session.namespace = namespace if health.multi_user else None
     return session

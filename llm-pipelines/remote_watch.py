@@ -158,8 +158,12 @@ class Watch:
         if run.state == "FAILED":
             reason = run.error.message if run.error else "no step did"
             raise StepFailed(f"the run failed: {reason}. Look at {self.session.page(self.run_id)}")
-        refused = any(step.name == REFUSED_STEP and step.state in {SUCCEEDED, CACHED} for step in steps)
-        return EXIT_REFUSED if refused else 0
+        reports = f"The reports are in {self.session.page(self.run_id)}"
+        if any(step.name == REFUSED_STEP and step.state in {SUCCEEDED, CACHED} for step in steps):
+            self.show(f"The gate refused the model; nothing was uploaded. {reports}")
+            return EXIT_REFUSED
+        self.show(f"The model passed the gate and is registered. {reports}")
+        return 0
 
     def _cause(self, step: Step) -> str:
         log = pod_log(self.session, step.pod, self.run_id) if step.pod else None

@@ -174,9 +174,17 @@ def https_server(tmp_path):
 
 
 def test_a_private_certificate_is_not_trusted_unless_its_authority_is_named(https_server):
-    with pytest.raises(PlatformError, match="certificate of https://127.0.0.1:.* is not trusted. Set KFP_CA_FILE"):
+    with pytest.raises(PlatformError, match="certificate of https://127.0.0.1:.* is not trusted .*Set KFP_CA_FILE"):
         connect(https_server)
     assert connect(https_server, kfp_ca_file=https_server.certificate).namespace == NAMESPACE
+
+
+def test_a_certificate_file_without_certificates_and_a_server_without_https_are_told(https_server, server, tmp_path):
+    (tmp_path / "empty.pem").write_text("")
+    with pytest.raises(PlatformError, match="no secure connection with .* Check KFP_HOST and KFP_CA_FILE"):
+        connect(https_server, kfp_ca_file=tmp_path / "empty.pem")
+    with pytest.raises(PlatformError, match="no secure connection with https://127.0.0.1"):
+        session_module.connect(server.host.replace("http:", "https:"), NAMESPACE, Settings())
 
 
 def test_a_certificate_file_that_is_none_is_named(server, tmp_path):

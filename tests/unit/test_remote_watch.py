@@ -97,6 +97,7 @@ def test_a_line_is_shown_for_every_change_and_none_twice(watch, server):
         "upload-model succeeded after 1 min 15 s",
         "register-model succeeded after 1 min 15 s",
         "record-refused-run skipped",
+        f"The model passed the gate and is registered. The reports are in {server.host}/#/runs/details/run-1",
     ]
 
 
