@@ -21,5 +21,5 @@ headers = {"content-type": "application/json"}
 request = urllib.request.Request(f"{API}/generate", json.dumps(question).encode(), headers)
 with urllib.request.urlopen(request, timeout=100) as response:
     answer = json.load(response)
-assert isinstance(answer["answer"], str)
-print(f"/generate answered {answer['answer']!r}")
+assert answer["usage"]["completion_tokens"] > 0, answer
+print(f"/generate answered {answer['response']!r}")
