@@ -27,10 +27,8 @@ def provide_base(buildah: Builder, folder: Path) -> str:
         return name
     if name != BASE_IMAGE:
         raise StorageError(f"cannot pull {name}, and only {BASE_IMAGE} has a stand-in. Leave BASE_IMAGE out.")
-    print(
-        f"base: {name} cannot be pulled here. A debootstrapped Debian 12 with its own Python 3.11 STANDS IN for it.",
-        flush=True,
-    )
+    stand_in = "A debootstrapped Debian 12 with its own Python 3.11 STANDS IN for it."
+    print(f"base: {name} cannot be pulled here. {stand_in}", flush=True)
     _import_debian(buildah, folder / "debian", name)
     return name
 

@@ -16,7 +16,8 @@ from components.core.settings import STARTER_DIR, load_settings
 assert (os.getuid(), os.getgid(), os.statvfs("/").f_flag & os.ST_RDONLY) == (10001, 10001, os.ST_RDONLY)
 for tool in ("sh", "mktemp", "python3"):
     assert shutil.which(tool), f"a pod's command needs {tool}"
-steps = [module.name for module in pkgutil.iter_modules(components.__path__) if not module.name.startswith("_")]
+steps = [module.name for module in pkgutil.iter_modules(components.__path__) if not module.ispkg]
+steps = [name for name in steps if not name.startswith("_")]
 library = [module.name for module in pkgutil.walk_packages(components.core.__path__, "components.core.")]
 for name in [*(f"components.{step}" for step in steps), *library]:
     importlib.import_module(name)
@@ -27,4 +28,4 @@ report = tokenize_dataset(TaskConfig(), ModelConfig(), TokensConfig(), Path(STAR
 rows = report.splits["train"]["rows"]
 assert rows > 0
 assert settings.git_commit != "unknown"
-print(f"{len(steps)} packages and steps, {len(library)} library modules imported; {rows:.0f} starter rows tokenized")
+print(f"{len(steps)} steps, {len(library)} library modules imported; {rows:.0f} starter rows tokenized")
