@@ -6,6 +6,7 @@ import pytest
 from support.manifests import document, endpoint, endpoint_container, page
 
 from components.core.deployment.manifest_check import EXTERNAL, check_documents
+from components.core.errors import ConfigError
 
 
 def found(*documents):
@@ -220,3 +221,8 @@ def test_a_principal_in_the_right_form_passes(principal):
 def test_a_namespace_in_the_form_of_a_principal_is_found():
     wrong = policy("DENY", "no-others", {"notNamespaces": ["cluster.local/ns/team"]})
     assert "is no namespace" in only(endpoint(), wrong).what
+
+
+def test_a_document_without_what_its_kind_needs_is_an_error_with_advice():
+    with pytest.raises(ConfigError, match="does not have the shape of its kind.*dry-run=server"):
+        check_documents([endpoint_container(env=[{"value": "x", "valueFrom": {"secretKeyRef": {"name": "s"}}}])])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.deployment.startup import startup_probe, startup_seconds
+from components.core.deployment.startup import PROGRESS_DEADLINE, size_startup, startup_probe, startup_seconds
 
 BASE = Path(__file__).resolve().parents[2] / "manifests" / "api" / "base" / "inference-service.yaml"
 
@@ -31,3 +31,18 @@ def test_the_probe_in_the_manifests_is_that_of_their_model():
     service = yaml.safe_load(BASE.read_text(encoding="utf-8"))
     container = service["spec"]["predictor"]["containers"][0]
     assert container["startupProbe"] == startup_probe(269_060_552)  # SmolLM2-135M-Instruct, as it lies on the Hub
+
+
+def test_knatives_deadline_grows_with_the_probe():
+    container = {"name": "kserve-container", "startupProbe": {}}
+    predictor = {"annotations": {PROGRESS_DEADLINE: "1800s"}, "containers": [container, {"name": "sidecar"}]}
+    size_startup({"spec": {"predictor": predictor}}, 14_000_000_000)
+    probe = container["startupProbe"]
+    assert int(predictor["annotations"][PROGRESS_DEADLINE][:-1]) >= probe["periodSeconds"] * probe["failureThreshold"]
+    assert "startupProbe" not in predictor["containers"][1]
+
+
+def test_without_knative_no_deadline_is_added():
+    predictor = {"annotations": {}, "containers": []}
+    size_startup({"spec": {"predictor": predictor}}, 14_000_000_000)
+    assert predictor["annotations"] == {}

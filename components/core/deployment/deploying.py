@@ -21,7 +21,7 @@ from components.core.deployment.secrets import (
     apply_secret,
     keep_api_keys,
 )
-from components.core.deployment.startup import startup_probe
+from components.core.deployment.startup import size_startup
 from components.core.errors import ConfigError, PlatformError
 from components.core.settings import Settings
 
@@ -94,9 +94,7 @@ def _size_probe(service: Object, model: str, settings: Settings, say: Say) -> No
     if size is None:
         say(f"note: the size of {model} is not known here, so the startup probe stays as the overlay has it")
         return
-    for container in service["spec"]["predictor"].get("containers", []):
-        if "startupProbe" in container:
-            container["startupProbe"] = startup_probe(size)
+    size_startup(service, size)
 
 
 def deploy(

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+PROGRESS_DEADLINE = "serving.knative.dev/progress-deadline"
+"""Annotation of pods in Knative mode: a revision that is not ready by then counts as failed."""
+
 BASE_SECONDS = 60.0
 """Image, imports and the warm-up answer, of any model."""
 DOWNLOAD_BYTES_PER_SECOND = 60e6
@@ -38,3 +41,19 @@ def startup_probe(size_bytes: int) -> dict[str, Any]:
         "timeoutSeconds": 5,
         "failureThreshold": math.ceil(startup_seconds(size_bytes) / PERIOD_SECONDS),
     }
+
+
+def size_startup(service: dict[str, Any], size_bytes: int) -> None:
+    """Give an InferenceService the patience that its model needs.
+
+    Args:
+        service: Changed in place; the containers that have a startup probe, and Knative's deadline where there is one.
+        size_bytes: Weights as stored, such as the sum of the safetensors files.
+    """
+    predictor = service["spec"]["predictor"]
+    for container in predictor.get("containers", []):
+        if "startupProbe" in container:
+            container["startupProbe"] = startup_probe(size_bytes)
+    annotations = predictor.get("annotations", {})
+    if PROGRESS_DEADLINE in annotations:
+        annotations[PROGRESS_DEADLINE] = f"{math.ceil(startup_seconds(size_bytes)) + PERIOD_SECONDS}s"

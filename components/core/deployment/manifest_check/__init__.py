@@ -16,6 +16,7 @@ from components.core.deployment.manifest_check.serving import (
     check_scaling,
     check_storage,
 )
+from components.core.errors import ConfigError
 
 __all__ = ["EXTERNAL", "Document", "External", "Finding", "check_documents"]
 
@@ -41,6 +42,14 @@ def check_documents(documents: Sequence[Document], external: External = EXTERNAL
     Args:
         documents: What kustomize renders.
         external: Kind to the names that documents may refer to without bringing them.
+
+    Raises:
+        ConfigError: If a document lacks a field without which its kind makes no sense.
     """
-    findings = [finding for rule in _RULES for finding in rule(documents)]
-    return findings + list(check_references(documents, external))
+    try:
+        findings = [finding for rule in _RULES for finding in rule(documents)]
+        return findings + list(check_references(documents, external))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"a document does not have the shape of its kind ({error!r}). Look with: kubectl apply --dry-run=server"
+        ) from error
