@@ -15,6 +15,10 @@ TIMEOUT_SECONDS = (10, 60)
 """To connect, and between two pieces of an answer."""
 
 
+class NoCredentials(ConfigError):
+    """Credentials cannot be read or sent; a file that is being renewed may be empty for a moment."""
+
+
 class LoginPage(Exception):
     """A page for people came instead of an answer; `location` is where a redirect led, empty for a page itself."""
 
@@ -39,7 +43,8 @@ def find_credentials(settings: Settings) -> Credentials:
     """The credentials that the environment names; inside a pod the token that the cluster puts there.
 
     Raises:
-        ConfigError: If two ways are named at once, or a file cannot be read or holds no credentials.
+        ConfigError: If two ways are named at once.
+        NoCredentials: If they cannot be read or sent.
     """
     given = [
         name
@@ -69,7 +74,7 @@ def _file(path: Path) -> Callable[[], str]:
         try:
             return _checked(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"cannot read {path}, which should hold a token or cookies. Check its path.") from error
+            raise NoCredentials(f"cannot read {path}, which should hold a token or cookies. Check its path.") from error
 
     read()
     return read
@@ -79,7 +84,7 @@ def _checked(secret: str, source: str) -> str:
     secret = secret.strip()
     # Python's HTTP client would put a value that it cannot send into its error message.
     if not secret or not (secret.isascii() and secret.isprintable()):
-        raise ConfigError(f"{source} is empty or more than one line of plain text. Copy it again.")
+        raise NoCredentials(f"{source} is empty or more than one line of plain text. Copy it again.")
     return secret
 
 
@@ -116,10 +121,10 @@ class Api(kfp_server_api.ApiClient):  # type: ignore[misc]
         try:
             response = super().request(method, url, headers=headers, **arguments)
         except kfp_server_api.ApiException as error:
-            if error.status in range(300, 400):
+            if error.status in range(300, 400) or (error.status in {401, 403} and _is_page(error.headers)):
                 raise LoginPage(error.headers.get("location", "")) from error
             raise
-        if "text/html" in (getattr(response, "urllib3_response", response).headers.get("content-type") or ""):
+        if _is_page(getattr(response, "urllib3_response", response).headers):
             raise LoginPage
         return response
 
@@ -130,3 +135,7 @@ class Api(kfp_server_api.ApiClient):  # type: ignore[misc]
         )
         # The generated client answers with a triple here: (response, ...) only when it has read the content itself.
         return str(response.data.decode("utf-8", errors="replace"))
+
+
+def _is_page(headers: Any) -> bool:
+    return "text/html" in headers.get("content-type", "")

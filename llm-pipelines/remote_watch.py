@@ -9,6 +9,7 @@ from typing import Any
 from components.core.errors import EXIT_REFUSED, PlatformError
 
 # mypy cannot follow a folder whose name has a hyphen.
+from .remote_access import NoCredentials  # type: ignore[import-not-found]
 from .remote_run import cancel, get_run, pending_reason, pod_log, run_tasks  # type: ignore[import-not-found]
 from .remote_session import Refused, Session, Unreachable  # type: ignore[import-not-found]
 from .remote_steps import (  # type: ignore[import-not-found]
@@ -103,7 +104,7 @@ class Watch:
         while True:
             try:
                 run = get_run(self.session, self.run_id)
-            except (Unreachable, Refused) as error:
+            except (Unreachable, Refused, NoCredentials) as error:
                 refused_for_good = isinstance(error, Refused) and not self.session.renewable
                 if refused_for_good or (lost and time.monotonic() - lost > self.patience_seconds):
                     raise PlatformError(f"{error}\nThe run goes on. {how_to_follow(self.run_id)}") from error

@@ -1,9 +1,13 @@
 """The commands as users type them, with a server that stands in for Kubeflow Pipelines: output, exit code, Ctrl-C."""
 
+import fcntl
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -110,6 +114,42 @@ def test_ctrl_c_ends_the_waiting_and_the_run_only_by_choice(server, flag, cancel
     assert ("Run run-1 is cancelled." in out) is cancelled
     assert ("Cancel it: python -m llm-pipelines.runs cancel run-1." in out) is not cancelled
     assert (server.runs["run-1"].get("state") == "CANCELING") is cancelled
+
+
+def test_ctrl_c_on_a_terminal_asks_and_a_terminal_waits_by_default(server):
+    server.script = moments(("RUNNING", {FETCH: "running"}))
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llm-pipelines.fine-tune-pipeline"],
+        cwd=ROOT,
+        env=environment(server),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: (signal.signal(signal.SIGINT, signal.SIG_DFL), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )
+    os.close(theirs)
+    seen = until(ours, "fetch-dataset        running")
+    os.write(ours, b"\x03")
+    seen += until(ours, "Cancel the run on the cluster, too? [y/N]")
+    os.write(ours, b"y\n")
+    seen += until(ours, "Run run-1 is cancelled.")
+    assert process.wait(timeout=30) == 130
+    assert server.runs["run-1"]["state"] == "CANCELING"
+    assert "Traceback" not in seen
+    assert CANARY not in seen
+    os.close(ours)
+
+
+def until(terminal, words):
+    """What a terminal shows up to these words."""
+    seen, deadline = "", time.monotonic() + 60
+    while words not in seen and time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.2)[0]:
+            seen += os.read(terminal, 65536).decode()
+    assert words in seen
+    return seen
 
 
 def test_a_wrong_token_and_a_missing_one_end_with_one_line(server):

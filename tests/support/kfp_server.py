@@ -29,7 +29,7 @@ class KfpServer:
     """Bearer tokens that are let in; none, together with no cookies, lets everybody in."""
     cookies: set[str] | None = None
     login: str = "redirect"
-    """What a caller without credentials gets: a `redirect` to the login page, or the `page` itself."""
+    """What a caller without credentials gets: a `redirect` to the login page, the `page`, a `forbidding page` (403)."""
     forbidden: set[str] = field(default_factory=set)
     """Namespaces that callers have no rights in."""
     failures: list[int] = field(default_factory=list)
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif cookie and cookie in (state.cookies or ()):
             return True
         else:
-            self._page(302 if state.login == "redirect" else 200)
+            self._page({"redirect": 302, "page": 200, "forbidding page": 403}[state.login])
         return False
 
     def _route(self, path: str, query: dict, body: dict) -> None:

@@ -92,7 +92,7 @@ def test_a_token_file_that_is_not_there_is_named(server, tmp_path):
         connect(server, kfp_token_file=tmp_path / "gone")
 
 
-@pytest.mark.parametrize("login", ["redirect", "page"])
+@pytest.mark.parametrize("login", ["redirect", "page", "forbidding page"])
 @pytest.mark.parametrize("gateway", [True, False])
 def test_a_login_page_is_recognised_and_the_way_in_is_told(server, login, gateway):
     server.tokens, server.login, server.gateway = {TOKEN}, login, gateway

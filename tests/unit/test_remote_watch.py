@@ -210,7 +210,9 @@ def test_a_token_in_a_file_may_be_renewed_while_waiting(watch, server, tmp_path)
         if "running" in line:
             server.tokens = {"new"}
         if "Lost contact" in line:
-            (tmp_path / "token").write_text("new")
+            # As a shell does that writes the new one: the file is empty for a moment.
+            (tmp_path / "token").write_text("")
+            threading.Timer(0.1, (tmp_path / "token").write_text, ["new"]).start()
 
     settings = Settings(kfp_token_file=tmp_path / "token")
     following = watch(("RUNNING", {FETCH: "running"}), ("SUCCEEDED", REGISTERED), settings=settings, show=show)
