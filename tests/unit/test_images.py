@@ -188,6 +188,8 @@ def test_manifests_and_makefile_name_the_images_of_images_env(plain):
     known = {image_name(repository, variant) for repository in (PIPELINE, API, UI) for variant in ("cpu", "cuda")}
     text = "\n".join(path.read_text() for path in (ROOT / "manifests").rglob("*.yaml"))
     assert set(re.findall(r"image:\s*['\"]?(whetstone-\S+?)['\"]?\s", text)) <= known
+    tags = {name.rpartition(":")[2] for name in known}
+    assert set(re.findall(r"newTag:\s*['\"]?(\S+?)['\"]?\s", text)) <= tags
     makefile = (ROOT / "Makefile").read_text()
     assert not re.search(r"^(REGISTRY|TAG)\s*[:?]?=\s*\S", makefile, re.MULTILINE)
     assert "whetstone-api:" not in makefile
