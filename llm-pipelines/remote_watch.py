@@ -73,6 +73,7 @@ class Watch:
     _shown: dict[str, str] = field(default_factory=dict)
     _printed: dict[str, int] = field(default_factory=dict)
     """Characters of a pod's log that are on the screen."""
+    _words: dict[str, StepWords] = field(default_factory=dict)
     _complete: set[str] = field(default_factory=set)
     """Pods whose log is on the screen to its end."""
     _quiet_since: float = field(default_factory=time.monotonic)
@@ -135,7 +136,7 @@ class Watch:
         if step.pod in self._complete:
             return
         log = pod_log(self.session, step.pod, self.run_id) or ""
-        words = StepWords()
+        words = self._words.setdefault(step.pod, StepWords())
         # A line that is still being written is left for the next look.
         end = len(log) if step.state != RUNNING else log.rfind("\n") + 1
         for line in log[self._printed.get(step.pod, 0) : end].splitlines():
