@@ -34,7 +34,6 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], model_
     """
     text = {**config, **(config.get("text_config") or {})}
     sizes = _sizes(text, model_id)
-    vocabulary = int(text.get("vocab_size") or 0)
     # the dtype of most weights: a few norms may be wider
     dtypes: Counter[str] = Counter()
     for tensor in tensors.values():
@@ -42,7 +41,7 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], model_
     linear = tuple(
         (name.removesuffix(".weight"), tensor.shape[1], tensor.shape[0])
         for name, tensor in tensors.items()
-        if _is_linear(name, tensor, vocabulary)
+        if _is_linear(name, tensor)
     )
     experts = int(text.get("num_local_experts") or text.get("num_experts") or text.get("n_routed_experts") or 1)
     idle = sum(math.prod(tensor.shape) for name, tensor in tensors.items() if ".experts." in name)
@@ -53,7 +52,7 @@ def model_shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], model_
     unused = embeddings + idle * (experts - min(sizes.active_experts, experts)) // experts
     return ModelShape(
         sizes=sizes,
-        vocabulary=vocabulary,
+        vocabulary=int(text.get("vocab_size") or 0),
         positions=_first(text, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
         parameters=parameters,
         active_parameters=parameters - unused,
@@ -83,7 +82,7 @@ def _first(text: Mapping[str, Any], *names: str) -> int | None:
     return next((int(text[name]) for name in names if isinstance(text.get(name), int) and text[name] > 0), None)
 
 
-def _is_linear(name: str, tensor: Tensor, vocabulary: int) -> bool:
-    if not name.endswith(".weight") or len(tensor.shape) != 2 or "lm_head" in name:
-        return False
-    return vocabulary not in tensor.shape and not any(word in name for word in _EMBEDDINGS)
+def _is_linear(name: str, tensor: Tensor) -> bool:
+    """Whether it is a linear layer inside the decoder: neither an embedding nor the output layer."""
+    inside = not any(word in name for word in ("lm_head", *_EMBEDDINGS))
+    return inside and name.endswith(".weight") and len(tensor.shape) == 2
