@@ -161,6 +161,15 @@ def test_a_wrong_token_and_a_missing_one_end_with_one_line(server):
     assert "answered with a login page. Set KFP_TOKEN" in err
 
 
+def test_inside_a_pod_the_token_of_the_cluster_is_found(server, tmp_path):
+    (tmp_path / "token").write_text(CANARY)
+    code, _, err = command(
+        "runs", "list", server=server, KFP_TOKEN="", KF_PIPELINES_SA_TOKEN_PATH=str(tmp_path / "token")
+    )
+    assert (code, err) == (0, "")
+    assert server.requests[-1][2]["authorization"] == f"Bearer {CANARY}"
+
+
 def test_a_recurring_run_is_made_listed_and_removed(server):
     code, out, err = command("fine-tune-pipeline", "--cron", "0 0 3 * * *", "--run-name", "nightly", server=server)
     assert code == 0, err
