@@ -63,12 +63,11 @@ def build_pipeline(recipe: Recipe, source_version: str = "", environment: Mappin
         tokenized = pods.small(
             tokenize_dataset(task=task, model=model, tokens=tokens, dataset=fetched.outputs["output_dataset"])
         )
-        tuned = pods.large(
+        tuned = pods.tuning(
             finetune_model(
                 task=task, model=model, training=training, lora=lora, tokens=tokenized.outputs["output_tokens"]
             )
         )
-        pods.with_checkpoints(tuned)
         inputs = {"dataset": fetched.outputs["output_dataset"]}
         judged = pods.large(
             evaluate_model(

@@ -6,7 +6,9 @@ from typing import Any
 
 from kfp import kubernetes
 
+from components.core.errors import ConfigError
 from components.core.recipe import GpuConfig, ResourcesConfig
+from components.core.settings import TrainingNodes
 
 HUB_SECRET = "huggingface-secret"
 CHECKPOINT_MOUNT = "/checkpoints"
@@ -39,15 +41,38 @@ class Pods:
             if self.gpu.product:
                 kubernetes.add_node_selector(task, "nvidia.com/gpu.product", self.gpu.product)
             kubernetes.empty_dir_mount(task, "dshm", "/dev/shm", medium="Memory", size_limit=self.gpu.shm_size)
-        if self.resources.retries:
-            task.set_retry(self.resources.retries, backoff_duration="30s", backoff_factor=2.0)
-        return self._with_environment(task)
+        return self._with_environment(self._tried_again(task))
+
+    def tuning(self, task: Any) -> Any:
+        """The pod that fine-tunes; with several nodes a small one, which has a TrainJob do it.
+
+        Raises:
+            ConfigError: If there are several nodes, and no volume that they could share.
+        """
+        if self.gpu.num_nodes == 1:
+            return self.with_checkpoints(self.large(task))
+        if not self.resources.checkpoint_volume:
+            raise ConfigError(
+                f"gpu.num_nodes={self.gpu.num_nodes} needs a cluster and a volume that its nodes share: give "
+                "--host and resources.checkpoint_volume, or set gpu.num_nodes=1."
+            )
+        nodes = TrainingNodes(
+            image=task.container_spec.image, gpu=self.gpu, resources=self.resources, environment=dict(self.environment)
+        )
+        # a variable, not a parameter: where a model is trained does not change it, so neither the cache key
+        task.set_env_variable("TRAINING_NODES", nodes.model_dump_json())
+        return self.with_checkpoints(self._tried_again(self.small(task)))
 
     def with_checkpoints(self, task: Any) -> Any:
         """Mount the checkpoint volume, where the recipe names one."""
         if self.resources.checkpoint_volume:
             kubernetes.mount_pvc(task, self.resources.checkpoint_volume, CHECKPOINT_MOUNT)
             task.set_env_variable("CHECKPOINT_DIR", CHECKPOINT_MOUNT)
+        return task
+
+    def _tried_again(self, task: Any) -> Any:
+        if self.resources.retries:
+            task.set_retry(self.resources.retries, backoff_duration="30s", backoff_factor=2.0)
         return task
 
     def _with_environment(self, task: Any) -> Any:

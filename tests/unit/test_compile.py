@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.core.settings import TrainingNodes
+
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = "hf_CanaryTokenThatMustNeverBeWritten"
 
@@ -115,6 +117,49 @@ def test_a_section_reaches_only_the_steps_that_use_it(compiled):
     inputs = {step: set(task(compiled, step)["inputs"]["parameters"]) for step in ("fetch-dataset", "tokenize-dataset")}
     assert inputs["fetch-dataset"] == {"task", "data", "source_version"}
     assert inputs["tokenize-dataset"] == {"task", "model", "tokens"}
+
+
+def test_several_gpus_on_one_node_are_limits_of_the_fine_tuning_pod(tmp_path):
+    spec, executors, _ = compile_pipeline(tmp_path / "one-node.yaml", "gpu.count=4")
+    found = spec["deploymentSpec"]["executors"]["exec-finetune-model"]["container"]
+    assert int(found["resources"]["accelerator"]["resourceCount"]) == 4
+    assert executors["exec-finetune-model"]["emptyDirMounts"][0]["mountPath"] == "/dev/shm"
+    assert "TRAINING_NODES" not in {entry["name"] for entry in found["env"]}
+
+
+def test_several_nodes_make_fine_tuning_a_small_pod_that_knows_what_its_trainjob_asks_for(tmp_path):
+    spec, executors, _ = compile_pipeline(
+        tmp_path / "nodes.yaml", "gpu.num_nodes=2", "gpu.count=4", "gpu.product=NVIDIA-L4",
+        PIPELINE_IMAGE="registry.example/whetstone-python:7", HF_TOKEN=CANARY,
+    )  # fmt: skip
+    steps = spec["deploymentSpec"]["executors"]
+    found = steps["exec-finetune-model"]["container"]
+    assert "accelerator" not in found["resources"]
+    platform = executors["exec-finetune-model"]
+    assert not {"tolerations", "nodeSelector", "emptyDirMounts"} & set(platform)
+    assert platform["pvcMount"][0]["mountPath"] == "/checkpoints"
+    environment = {entry["name"]: entry["value"] for entry in found["env"]}
+    assert environment["CHECKPOINT_DIR"] == "/checkpoints"
+    nodes = TrainingNodes.model_validate_json(environment["TRAINING_NODES"])
+    assert nodes.image == "registry.example/whetstone-python:7"
+    assert (nodes.gpu.num_nodes, nodes.gpu.count, nodes.gpu.product) == (2, 4, "NVIDIA-L4")
+    assert nodes.resources.checkpoint_volume == "whetstone-checkpoints"
+    assert CANARY not in environment["TRAINING_NODES"]
+    # evaluation is one process, and keeps its GPUs
+    assert int(steps["exec-evaluate-model"]["container"]["resources"]["accelerator"]["resourceCount"]) == 4
+    task = spec["root"]["dag"]["tasks"]["finetune-model"]
+    assert task["retryPolicy"]["maxRetryCount"] == 2
+    # what the cache looks at says nothing of machines
+    assert set(task["inputs"]["parameters"]) == {"task", "model", "training", "lora"}
+
+
+def test_several_nodes_without_a_volume_are_refused():
+    command = [sys.executable, "-m", "llm-pipelines.fine-tune-pipeline", "gpu.num_nodes=2"]
+    found = subprocess.run(
+        [*command, "--dry-run", "resources.checkpoint_volume=null"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert found.returncode == 2
+    assert "gpu.num_nodes=2 needs a volume that all nodes mount (ReadWriteMany)" in found.stderr
 
 
 def test_gpu_count_zero_compiles_a_cpu_run_without_a_volume_when_none_is_named(tmp_path):

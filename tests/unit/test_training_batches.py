@@ -5,7 +5,7 @@ import pytest
 from support.tiny_training import random_rows, write_rows
 
 from components.core.recipe import TrainingConfig
-from components.core.training.batches import build_pieces, plan_batches, split_rows
+from components.core.training.batches import build_pieces, empty_piece, plan_batches, share_rows, split_rows
 from components.core.training.rows import read_rows
 
 LENGTHS = np.random.default_rng(0).integers(5, 60, 200)
@@ -132,3 +132,33 @@ def test_a_row_that_no_other_row_may_see_changes_nothing_for_the_others(tmp_path
         piece["logits_to_keep"][0, :hidden] = False
         losses.append(summed_loss(tiny_model, piece).item())
     assert losses[0] == losses[1]
+
+
+def test_rows_are_divided_by_tokens_and_each_goes_to_one_process():
+    lengths = [40, 3, 5, 30, 8, 20, 2, 12]
+    shares = share_rows(lengths, 3)
+    assert sorted(row for share in shares for row in share) == list(range(8))
+    tokens = [sum(lengths[row] for row in share) for share in shares]
+    assert max(tokens) - min(tokens) <= 8
+
+
+def test_more_processes_than_rows_leave_some_without():
+    assert sorted(share_rows([5, 7], 4)) == [[], [], [0], [1]]
+
+
+def test_an_empty_piece_gives_every_trained_weight_a_gradient_of_zero():
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from components.core.training.loop import summed_loss
+
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    loss = summed_loss(model, empty_piece())
+    loss.backward()
+    assert loss.item() == 0
+    assert all(weights.grad is not None and not weights.grad.any() for weights in model.parameters())
+    assert torch.isfinite(loss)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -21,7 +22,7 @@ from components.core.errors import PlatformError, TrainingError, user_errors
 from components.core.progress import log_to_stdout
 from components.core.settings import Settings, load_settings
 from components.core.training.distributed.nodes import TOKEN_FILE
-from components.core.training.distributed.worker import left_error
+from components.core.training.distributed.worker import EXIT_LOST_A_PEER, leave_error, left_error
 from components.core.training.hardware import processes_here
 from components.core.training.job import Job, write_job
 from components.core.training.result import TrainingResult, read_result
@@ -61,14 +62,13 @@ def launch(job_file: Path, processes: int, environment: Mapping[str, str], where
     Raises:
         PlatformError: The error of the worker that failed first.
     """
-    with _quiet(), _restored(environment, processes):
+    with _quiet(), _restored(environment, processes), TemporaryDirectory(prefix="whetstone-torchrun-") as log_dir:
         # torchrun's own reading of options and PET_* variables, without its table of tracebacks
         from torch.distributed.elastic.multiprocessing.api import SignalException
         from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
         from torch.distributed.launcher.api import elastic_launch
         from torch.distributed.run import config_from_args, parse_args
 
-        log_dir = str(job_file.parent / f"torchrun-{os.getpid()}")
         options = [*where, "--nproc-per-node", str(processes), "--log-dir", log_dir, "-m", _WORKER, str(job_file)]
         config, command, arguments = config_from_args(parse_args(options))  # type: ignore[no-untyped-call]
         config.shutdown_timeout = SECONDS_TO_SAVE
@@ -79,7 +79,7 @@ def launch(job_file: Path, processes: int, environment: Mapping[str, str], where
                 "stopped by SIGTERM before the first step; run again to start."
             ) from error
         except ChildFailedError as error:
-            raise left_error(job_file.parent) or _died(error) from error
+            raise left_error(job_file.parent) or _died(error.failures, job_file.parent) from error
 
 
 def _on_this_machine() -> list[str]:
@@ -88,19 +88,23 @@ def _on_this_machine() -> list[str]:
     return [*meeting, "--local-addr", "127.0.0.1"]
 
 
-def _died(error: object) -> PlatformError:
-    failures = getattr(error, "failures", {})
-    rank, failure = min(failures.items(), key=lambda item: item[1].timestamp)
+def _died(failures: Mapping[int, Any], folder: Path) -> PlatformError:
+    """What is known of workers that ended without a word; left for the step that watches all nodes, too."""
+    again = "run again to continue from the last checkpoint."
+    own = {rank: failure for rank, failure in failures.items() if failure.exitcode != EXIT_LOST_A_PEER}
+    if not own:
+        return TrainingError(f"a training process on another node ended, and with it all others; {again}")
+    rank, failure = min(own.items(), key=lambda item: item[1].timestamp)
     if failure.exitcode == -signal.SIGKILL:
-        return TrainingError(
+        error = TrainingError(
             f"the training process of rank {rank} was killed, most often because the machine's memory ran out. Raise "
-            "resources.memory or lower training.tokens_per_batch, and run again to continue from the last checkpoint."
+            f"resources.memory or lower training.tokens_per_batch, and {again}"
         )
-    how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
-    return TrainingError(
-        f"the training process of rank {rank} ended with {how}; the lines above say why. "
-        "Run again to continue from the last checkpoint."
-    )
+    else:
+        how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
+        error = TrainingError(f"the training process of rank {rank} ended with {how}; see its log, and {again}")
+    leave_error(folder, f"{rank:04d}", error)
+    return error
 
 
 def _environment(settings: Settings) -> dict[str, str]:

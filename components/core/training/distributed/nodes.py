@@ -20,9 +20,9 @@ def build_container(nodes: TrainingNodes, environment: dict[str, str]) -> "Custo
     """Image, size and variables of each node."""
     from kubeflow.trainer import CustomTrainerContainer
 
-    size: dict[str, Any] = {"cpu": nodes.resources.cpu, "memory": nodes.resources.memory}
+    size = {"cpu": nodes.resources.cpu, "memory": nodes.resources.memory}
     if nodes.gpu.count:
-        size[nodes.gpu.resource] = nodes.gpu.count
+        size[nodes.gpu.resource] = str(nodes.gpu.count)
     return CustomTrainerContainer(
         image=nodes.image, num_nodes=nodes.gpu.num_nodes, resources_per_node=size,
         env={**nodes.environment, **environment},
@@ -50,7 +50,14 @@ def build_patch(nodes: TrainingNodes, shared: Path) -> "RuntimePatch":
     gpus, product = nodes.gpu.count > 0, nodes.gpu.product
     pod = options.PodSpecPatch(
         volumes=volumes,
-        containers=[options.ContainerPatch(name=_CONTAINER, volume_mounts=mounts)],
+        containers=[
+            options.ContainerPatch(
+                name=_CONTAINER,
+                volume_mounts=mounts,
+                security_context={"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            )
+        ],
+        security_context={"seccompProfile": {"type": "RuntimeDefault"}},
         node_selector={"nvidia.com/gpu.product": product} if gpus and product else None,
         tolerations=[{"key": nodes.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}] if gpus else None,
     )

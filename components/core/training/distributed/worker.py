@@ -21,6 +21,7 @@ from components.core.training.process import train
 _LOST_A_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "Timed out waiting")
 """What PyTorch says in the processes that are left when one of them ends."""
 
+EXIT_LOST_A_PEER = 75
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,6 +34,14 @@ def main(job_file: Path) -> None:
             # what concerns all of them is said once
             logging.getLogger("components").setLevel(logging.WARNING)
         train(read_job(job_file), load_settings(), ranks)
+
+
+def leave_error(folder: Path, who: str, error: PlatformError) -> None:
+    """Leave an error beside the job file, whole or not at all."""
+    path = folder / f"error-{who}.json"
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def left_error(folder: Path) -> PlatformError | None:
@@ -55,16 +64,13 @@ def _errors_beside(job_file: Path) -> Iterator[None]:
     try:
         yield
     except PlatformError as error:
-        path = job_file.parent / f"error-{int(os.environ['RANK']):04d}.json"
-        unfinished = path.with_suffix(".part")
-        unfinished.write_text(json.dumps({"kind": type(error).__name__, "message": str(error)}), encoding="utf-8")
-        unfinished.replace(path)
+        leave_error(job_file.parent, f"{int(os.environ['RANK']):04d}", error)
         sys.exit(1)
     except RuntimeError as error:
         if not any(words in str(error) for words in _LOST_A_PEER):
             raise
         # another process ended first, and its reason is the one to tell
-        sys.exit(1)
+        sys.exit(EXIT_LOST_A_PEER)
 
 
 if __name__ == "__main__":
