@@ -127,7 +127,8 @@ def _open(release: Release) -> tuple[Cluster, dict[str, str] | None]:
                 return cluster, None
         except PlatformError:
             pass
-        sys.exit(f"Error: {missing}")
+        print(f"Error: {missing}", file=sys.stderr)
+        raise typer.Exit(1) from None
 
 
 def _destroy(release: Release, timeout_seconds: float) -> None:

@@ -4,6 +4,7 @@ same fields; every one of them gives the InferenceService the same status, as a 
 """
 
 import copy
+import itertools
 from typing import Any, Literal
 
 from support.kube_state import KubeServer, Object
@@ -24,6 +25,7 @@ class Controllers:
     def __init__(self, cluster: KubeServer, fault: Fault = "none") -> None:
         self.cluster, self.fault = cluster, fault
         self._seen: dict[str, str] = {}
+        self._generations = itertools.count(1)
         cluster.on_change.append(self._react)
 
     def _react(self, cluster: KubeServer, event: str, document: Object) -> None:
@@ -34,7 +36,7 @@ class Controllers:
             spec = str(document["spec"])
             if self._seen.get(f"{kind}/{metadata['name']}") != spec:
                 self._seen[f"{kind}/{metadata['name']}"] = spec
-                metadata["generation"] = metadata.get("generation", 0) + 1
+                metadata["generation"] = next(self._generations)
                 (self._serve if kind == "InferenceService" else self._roll_out)(document)
 
     def cure(self) -> None:

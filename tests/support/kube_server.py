@@ -66,6 +66,7 @@ def kube_server() -> Iterator[tuple[KubeServer, str]]:
 class _Handler(BaseHTTPRequestHandler):
     state: KubeServer
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the tests' output readable."""

@@ -192,11 +192,12 @@ def connect(context: str | None = None) -> Cluster:
     """
     from kubernetes import client, config
 
-    files = os.environ.get("KUBECONFIG", "~/.kube/config").split(os.pathsep)
+    kubeconfig = os.environ.get("KUBECONFIG") or "~/.kube/config"
     configuration = client.Configuration()
     try:
-        if any(Path(file).expanduser().is_file() for file in files if file):
-            config.load_kube_config(context=context, client_configuration=configuration)
+        if any(Path(file).expanduser().is_file() for file in kubeconfig.split(os.pathsep) if file):
+            # named, because the client has looked at the variable when it was imported
+            config.load_kube_config(kubeconfig, context, client_configuration=configuration)
         else:
             config.load_incluster_config(client_configuration=configuration)
     except (config.ConfigException, OSError) as error:
