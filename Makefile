@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs check-manifests images push images-test mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -10,6 +10,7 @@ export WHETSTONE_HOME
 
 # make run MODEL=HuggingFaceTB/SmolLM2-135M-Instruct DATASET=rajpurkar/squad RECIPE=my.yaml ARGS="training.num_train_epochs=1"
 OVERRIDES = $(if $(MODEL),model.model_id=$(MODEL)) $(if $(DATASET),data.dataset_id=$(DATASET)) $(ARGS)
+LOOK = $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
 PIPELINE = $(BIN)/python -m llm-pipelines.fine-tune-pipeline $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
 
 help: ## Print this list
@@ -42,6 +43,12 @@ dry-run: setup ## Check the recipe and print every value with its origin
 
 compile: setup ## Write the compiled pipeline to build/fine-tune-pipeline.yaml
 	@$(PIPELINE) --compile-only build/fine-tune-pipeline.yaml
+
+doctor: setup ## Say what the cluster lacks for a recipe and the endpoint; changes nothing (RECIPE= MODEL= DATASET= ARGS= OVERLAY=)
+	@$(BIN)/python -m llm-pipelines.doctor $(LOOK)
+
+preflight: setup ## Memory and time of a run, held against the cluster's GPUs (RECIPE= MODEL= DATASET= ARGS=)
+	@$(BIN)/python -m llm-pipelines.preflight $(LOOK)
 
 create-secret: ## Put HF_TOKEN and HF_REPO into the cluster as secret huggingface-secret
 	@for name in HF_TOKEN HF_REPO; do \

@@ -5,6 +5,7 @@ from support.recorded_clusters import A10G, A100, T4, RecordedCluster, gpu_node,
 from support.tiny_training import write_base_model
 
 from components.core.deployment.gpu_nodes import quantity, read_gpu_nodes, requested
+from components.core.deployment.kubernetes_api import ClusterError
 from components.core.errors import ConfigError, StorageError
 from components.core.preflight import examine, preflight
 from components.core.preflight.amount import run_tokens
@@ -200,6 +201,15 @@ def test_without_a_cluster_the_estimate_is_given_and_said_to_be_unheld():
 def test_without_the_right_to_see_nodes_the_estimate_is_given():
     report = examine(recipe(), Settings(), RecordedCluster(healthy(), frozenset({("list", "Node")})))
     assert report.lines[-1].endswith("you have no right to list nodes")
+
+
+def test_a_cluster_that_cannot_be_reached_does_not_stop_the_estimate():
+    class Gone:
+        def list(self, kind):
+            raise ClusterError("cannot reach the cluster at https://c (MaxRetryError). Check KUBECONFIG.")
+
+    report = examine(recipe(), Settings(), Gone())
+    assert report.lines[-1].startswith("GPUs    not held against the nodes: cannot reach the cluster at https://c")
 
 
 def test_a_healthy_cluster_takes_the_starter_with_time_and_free_gpus():

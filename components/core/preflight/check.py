@@ -72,15 +72,11 @@ def _read_nodes(recipe: Recipe, cluster: Cluster | None) -> tuple[list[GpuNode] 
     try:
         nodes = cluster.list("Node")
     except ClusterError as error:
-        if error.status != 403:
-            raise
-        return None, "you have no right to list nodes"
+        return None, "you have no right to list nodes" if error.status == 403 else " ".join(str(error).split())
     try:
         pods = cluster.list("Pod")
-    except ClusterError as error:
-        if error.status != 403:
-            raise
-        pods = []
+    except ClusterError:
+        pods = []  # nothing then counts as taken
     return read_gpu_nodes(nodes, pods, recipe.gpu.resource), ""
 
 

@@ -16,6 +16,8 @@ FRAGMENTATION = 1.05
 """The allocator rounds up and keeps holes."""
 PROCESS_BYTES: dict[Device, int] = {"cpu": int(0.6 * 2**30), "cuda": 3 * 2**30}
 """Host memory of Python with torch and transformers, before any weight is loaded."""
+HOLES: dict[Device, float] = {"cpu": 2.0, "cuda": 1.0}
+"""Activations come and go in blocks that glibc's allocator keeps and rarely fits again; CUDA's own gives them back."""
 _LABEL_SHARE = {"context_qa": 1 / 8}
 """Part of a pass's tokens that goes through the output layer, by task: answers are short."""
 _OPTIMIZER_BYTES = {"adamw_torch": 8, "adafactor": 0}
@@ -174,7 +176,7 @@ def estimate_memory(shape: ModelShape, recipe: Recipe, place: Place, piece_token
         # processes that train together exchange gradients through buckets of the same size
         gradients=trained * _GRADIENT_BYTES * (2 if place.processes > 1 else 1),
         optimizer=trained * _OPTIMIZER_BYTES[training.optim],
-        activations=piece_tokens * per_token(shape.sizes, computed, lora),
+        activations=int(piece_tokens * per_token(shape.sizes, computed, lora) * HOLES[place.device]),
         # logits, their fp32 copy, log-probabilities and the gradients of all three
         logits=labels * shape.vocabulary * (12 if computed == "fp32" else 16),
         overhead=0,
