@@ -65,6 +65,7 @@ def test_a_healthy_cluster_takes_several_nodes():
             ("error", "KServe"),
             "v0.15.2 refuses deploymentMode Standard (there it is RawDeployment)",
         ),
+        (without(healthy(), "kserve-controller-manager"), ("warning", "KServe"), "version unknown"),
         (replaced(healthy(), crd("InferenceService", "v1alpha2")), ("error", "KServe"), "v1alpha2 only"),
         (replaced(healthy(), kserve_config("Serverless")), ("warning", "KServe default mode"), "does not translate"),
         (without(healthy(), "authorizationpolicies.security.istio.io"), ("error", "Istio"), "not installed"),
@@ -192,7 +193,7 @@ def test_missing_rights_are_named_by_command():
     findings = examine(healthy(), denied={("patch", "Secret"), ("list", "Node"), ("get", "Deployment")})
     told = {finding.title: finding for finding in findings if finding.status != "ok"}
     assert told["Rights: create-secret"].detail == "you may not: patch secrets"
-    assert "Rights: ui-deploy" not in told
+    assert "Rights: ui-deploy" not in told  # the page has no secret of its own
     assert told["Rights: nodes"].status == "warning"
     assert (told["GPUs"].status, "403" in told["GPUs"].detail) == ("warning", True)
     assert told["Kubeflow Pipelines"].status == "warning"

@@ -110,6 +110,8 @@ def test_the_adapter_of_a_real_model_is_counted_as_peft_counts(tmp_path):
 def test_processes_that_train_together_need_buckets_but_no_less_of_anything():
     alone, two = (least_memory(LLAMA_7B, recipe(), Place(processes=n)).total for n in (1, 2))
     assert alone < two < alone * 1.05
+    assert least_memory(LLAMA_7B, recipe(), Place(machines=2)).total == two
+    assert host_memory(LLAMA_7B, recipe(), Place(machines=2)) == host_memory(LLAMA_7B, recipe(), Place())
     assert host_memory(LLAMA_7B, recipe(), Place(processes=2)) > 2 * LLAMA_7B.parameters * 2
 
 

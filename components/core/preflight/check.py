@@ -8,7 +8,7 @@ from components.core.deployment.kubernetes_api import Cluster, ClusterError
 from components.core.errors import ConfigError
 from components.core.preflight.amount import run_tokens
 from components.core.preflight.model_shape import read_shape
-from components.core.preflight.placement import GIB, Needs, needs_of, node_count, predict, seconds_per_million_tokens
+from components.core.preflight.placement import GIB, Needs, needs_of, predict, seconds_per_million_tokens
 from components.core.preflight.remedies import describe, find_remedies, gib
 from components.core.recipe import Recipe
 from components.core.settings import Settings
@@ -111,7 +111,7 @@ def judge(
 
 def wanted_gpus(recipe: Recipe) -> GpusWanted:
     """The GPUs that a recipe asks for."""
-    return GpusWanted(recipe.gpu.resource, recipe.gpu.product, recipe.gpu.count, node_count(recipe))
+    return GpusWanted(recipe.gpu.resource, recipe.gpu.product, recipe.gpu.count, recipe.gpu.num_nodes)
 
 
 def _model_line(shape: ModelShape, recipe: Recipe) -> str:

@@ -48,13 +48,8 @@ def needs_of(shape: ModelShape, recipe: Recipe, bf16: bool = True) -> Needs:
     """What a recipe needs where it would run; `bf16` tells whether the GPU has it."""
     if recipe.gpu.count == 0:
         # whether the node's CPU has bf16 units is not known, and fp32 is the larger
-        return Needs(shape, recipe, Place("cpu", bf16=False))
-    return Needs(shape, recipe, Place("cuda", bf16, recipe.gpu.count))
-
-
-def node_count(recipe: Recipe) -> int:
-    """Nodes that train together."""
-    return recipe.gpu.num_nodes
+        return Needs(shape, recipe, Place("cpu", bf16=False, machines=recipe.gpu.num_nodes))
+    return Needs(shape, recipe, Place("cuda", bf16, recipe.gpu.count, recipe.gpu.num_nodes))
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ def predict(needs: Needs, device_bytes: int) -> Prediction:
     per_token = activation_bytes_per_token(shape.sizes, precision, recipe.training.method == "lora")
     wanted, longest = recipe.training.gradient_checkpointing, longest_row(shape, recipe)
     fit = fit_into_memory(wanted, place.device, per_token, longest, device_bytes - taken)
-    share = -(-batch_tokens(shape, recipe) // (place.processes * node_count(recipe)))
+    share = -(-batch_tokens(shape, recipe) // (place.processes * place.machines))
     tokens = max(longest, min(fit.piece_tokens, share))
     peak = estimate_memory(shape, recipe, place, tokens, fit.gradient_checkpointing).total
     return Prediction(tokens, fit.gradient_checkpointing, peak)
@@ -96,4 +91,4 @@ def seconds_per_million_tokens(needs: Needs, pool: GpuPool, checkpointing: bool)
     passes = (2 if training.method == "lora" else 3) + (1 if checkpointing else 0)
     attention = sizes.layers * sizes.hidden * longest_row(needs.shape, needs.recipe)
     operations = 2 * passes * (needs.shape.active_parameters + attention)
-    return 1e6 * operations / (speed * needs.recipe.gpu.count * node_count(needs.recipe))
+    return 1e6 * operations / (speed * needs.recipe.gpu.count * needs.recipe.gpu.num_nodes)

@@ -80,7 +80,8 @@ class Place:
     bf16: bool = True
     """Whether the device multiplies bf16 in hardware (GPUs from compute capability 8)."""
     processes: int = 1
-    """Processes that train together, each on a GPU of its own with all weights."""
+    """Processes that train together on one machine, each on a GPU of its own with all weights."""
+    machines: int = 1
 
     def precision(self, training: TrainingConfig) -> Precision:
         """What the training computes in there."""
@@ -174,7 +175,7 @@ def estimate_memory(shape: ModelShape, recipe: Recipe, place: Place, piece_token
         weights=shape.parameters * _WIDTH[held] + adapter * 4,
         half_copies=linear * 2 if copied else 0,
         # processes that train together exchange gradients through buckets of the same size
-        gradients=trained * _GRADIENT_BYTES * (2 if place.processes > 1 else 1),
+        gradients=trained * _GRADIENT_BYTES * (2 if place.processes * place.machines > 1 else 1),
         optimizer=trained * _OPTIMIZER_BYTES[training.optim],
         activations=int(piece_tokens * per_token(shape.sizes, computed, lora) * HOLES[place.device]),
         # logits, their fp32 copy, log-probabilities and the gradients of all three

@@ -67,6 +67,7 @@ def _may(subject: Subject, right: Right) -> bool:
 def _rights(subject: Subject) -> dict[str, list[Right]]:
     mesh = _MESH if subject.meshed else ()
     api, page = (*_APPLIED, *mesh, "InferenceService"), (*_APPLIED[1:], *mesh, "Deployment", "Service")
+    page += ("VirtualService",) if subject.meshed else ()
     rights = {
         "create-secret": _all(("get", *_WRITE), ("Secret",)),
         "api-deploy": _all(_WRITE, api),

@@ -31,6 +31,9 @@ def check_kserve(subject: Subject) -> Iterator[Finding]:
     elif "v1beta1" not in served:
         detail = f"{version} serves {', '.join(served) or 'no version'} only"
         yield Finding("error", "KServe", detail, "Upgrade to KServe 0.16 or newer.")
+    elif known is None:
+        detail = f"{version}; serving.kserve.io {', '.join(served)}"
+        yield Finding("warning", "KServe", detail, "Make sure that it is 0.16 or newer: others refuse our mode name.")
     else:
         yield Finding("ok", "KServe", f"{version}, serving.kserve.io {', '.join(served)}")
     yield from _check_default_mode(subject, known)
