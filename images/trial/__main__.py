@@ -18,6 +18,7 @@ def main() -> None:
             base = provide_base(buildah, folder)
             trial = Trial(buildah, folder, base, mounted(buildah, base))
             results = [trial.of(image) for image in images]
+    # once more, below what the builders said
     print("", *results, sep="\n")
     sys.exit(any(result.problems for result in results))
 

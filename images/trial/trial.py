@@ -69,6 +69,7 @@ class Trial:
             result.said += run_image(image, Container(self._config(name), files, self.folder / f"{image.key}.log"))
         except PlatformError as error:
             result.problems.append(str(error))
+        print(result, flush=True)
         return result
 
     def _build(self, image: Image) -> str:
