@@ -7,7 +7,7 @@ from typing import Any
 
 from components.core.recipe import TrainingConfig
 from components.core.training.batches import Layout
-from components.core.training.estimate import PIECE_TOKENS, Device, LayerSizes, Precision
+from components.core.training.estimate import HOLES, PIECE_TOKENS, Device, LayerSizes, Precision
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def fit_into_memory(wanted: str, device: Device, bytes_per_token: int, longest_r
         longest_row: Tokens of the longest row, the least that must fit.
         free_bytes: What is left beside weights, gradients and optimizer.
     """
-    budget = max(free_bytes, 0) * _SHARE_FOR_ACTIVATIONS
+    budget = max(free_bytes, 0) * _SHARE_FOR_ACTIVATIONS / HOLES[device]
     checkpointing = wanted == "on" or (wanted == "auto" and longest_row * bytes_per_token > budget)
     # a checkpointed layer keeps its input only, far below a tenth of all it computes
     tokens = int(budget / max(bytes_per_token // 10 if checkpointing else bytes_per_token, 1))
