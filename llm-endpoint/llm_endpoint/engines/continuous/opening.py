@@ -47,7 +47,14 @@ def open_continuous_core(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    return core_of_model(load_torch_model(folder, base_folder), max_running, kv_cache_gb, context_length)
+    model = load_torch_model(folder, base_folder)
+    if torch.cuda.is_available():
+        try:
+            model = model.to("cuda")
+        except RuntimeError as error:
+            raise ModelError("the model does not fit into the GPU. Take a larger one, or the vllm overlay.") from error
+        logger.info("The model is on the GPU %s", torch.cuda.get_device_name())
+    return core_of_model(model, max_running, kv_cache_gb, context_length)
 
 
 def core_of_model(model: Any, max_running: int, kv_cache_gb: float, context_length: int) -> ContinuousCore:
@@ -62,7 +69,7 @@ def core_of_model(model: Any, max_running: int, kv_cache_gb: float, context_leng
     context_length = min(context_length, position_limit(config))
     probe = torch.arange(1, 1 + 2 * min(24, context_length)).view(2, -1) * 7919 % config.vocab_size
     with torch.inference_mode():
-        output = model(input_ids=probe, use_cache=True)
+        output = model(input_ids=probe.to(model.device), use_cache=True)
     rows: RowModel | None = None
     layers = plain_layers(config, output.get("past_key_values"))
     if layers:
@@ -74,11 +81,11 @@ def core_of_model(model: Any, max_running: int, kv_cache_gb: float, context_leng
         if tokens < context_length:
             logger.warning("Context cut from %d to %d tokens: KV_CACHE_GB holds no more", context_length, tokens)
             context_length = tokens
-        rows = open_packed(model, layers, tokens, probe.tolist(), output.logits)
+        rows = open_packed(model, layers, tokens, probe.tolist(), output.logits.cpu())
     if rows is None:
         logger.warning("%s is run row by row: its rows cannot share a forward", name)
         rows = SingleModel(model)
-        if not agrees(rows, probe.tolist(), output.logits):
+        if not agrees(rows, probe.tolist(), output.logits.cpu()):
             raise ModelError(f"{name} gives other logits from its cache than without. It cannot be served this way.")
     return ContinuousCore(rows, max_running, context_length)
 

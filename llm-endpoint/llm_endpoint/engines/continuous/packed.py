@@ -34,7 +34,7 @@ class PackedModel:
         self._memory = TokenMemory(tokens)
         self.windows = [getattr(layer, "sliding_window", None) for layer in cache_layers]
         self.keys, self.values = (
-            [torch.empty(1, store.shape[1], tokens, store.shape[3]) for store in stores]
+            [torch.empty(1, store.shape[1], tokens, store.shape[3], device=model.device) for store in stores]
             for stores in ([layer.keys for layer in cache_layers], [layer.values for layer in cache_layers])
         )
         self.slots: Any = None
@@ -87,18 +87,19 @@ class PackedModel:
             row.done += count
             if not row.pending:
                 last.append(len(ids) - 1)
-        self.slots = torch.tensor(slots)
+        device = self._model.device
+        self.slots = torch.tensor(slots, device=device)
         self._masks = {}
         with torch.inference_mode():
             logits = self._model(
-                input_ids=torch.tensor([ids]),
-                position_ids=torch.tensor([positions]),
+                input_ids=torch.tensor([ids], device=device),
+                position_ids=torch.tensor([positions], device=device),
                 use_cache=False,
-                logits_to_keep=torch.tensor(last, dtype=torch.long),
+                logits_to_keep=torch.tensor(last, dtype=torch.long, device=device),
                 rows=self,
             ).logits[0]
-        # some architectures do not know logits_to_keep
-        return logits if len(logits) == len(last) else logits[last]
+        # some architectures do not know logits_to_keep; tokens are chosen on the CPU
+        return (logits if len(logits) == len(last) else logits[last]).cpu()
 
     def mask(self, count: int, seen: int, window: int | None) -> Any:
         """Additive mask of `count` tokens after `seen` ones, shape (count, keys that any of them may see)."""
@@ -108,7 +109,8 @@ class PackedModel:
             token = torch.arange(seen, seen + count)[:, None]
             other = torch.arange(first_visible(seen, window), seen + count)
             hidden = other > token if window is None else (other > token) | (token - other >= window)
-            self._masks[count, seen, window] = torch.zeros(hidden.shape).masked_fill(hidden, float("-inf"))
+            mask = torch.zeros(hidden.shape).masked_fill(hidden, float("-inf"))
+            self._masks[count, seen, window] = mask.to(self._model.device)
         return self._masks[count, seen, window]
 
 

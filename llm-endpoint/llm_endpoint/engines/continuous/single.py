@@ -35,11 +35,11 @@ class SingleModel:
         logits = []
         with torch.inference_mode():
             for row, count in pieces:
-                ids = torch.tensor([row.ids[row.done : row.done + count]])
+                ids = torch.tensor([row.ids[row.done : row.done + count]], device=self._model.device)
                 output = self._model(input_ids=ids, use_cache=True, **self._caches[row.key])
                 self._caches[row.key] = {
                     name: output[name] for name in ("past_key_values", "cache_params", "state") if name in output
                 }
                 row.done += count
                 logits.append(output.logits[0, -1])
-        return torch.stack(logits)
+        return torch.stack(logits).cpu()
