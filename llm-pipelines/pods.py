@@ -31,12 +31,12 @@ class Pods:
         task.set_cpu_request("1").set_memory_request("2Gi").set_memory_limit("4Gi")
         return self._with_environment(task)
 
-    def large(self, task: Any) -> Any:
-        """A pod of the recipe's size with its GPUs, if any; tried again when its node goes away."""
+    def large(self, task: Any, gpus: int = 1) -> Any:
+        """A pod of the recipe's size with so many GPUs, unless it is a CPU run; tried again when its node goes away."""
         memory = self.resources.memory
         task.set_cpu_request(self.resources.cpu).set_memory_request(memory).set_memory_limit(memory)
         if self.gpu.count:
-            task.set_accelerator_type(self.gpu.resource).set_accelerator_limit(self.gpu.count)
+            task.set_accelerator_type(self.gpu.resource).set_accelerator_limit(gpus)
             kubernetes.add_toleration(task, key=self.gpu.resource, operator="Exists", effect="NoSchedule")
             if self.gpu.product:
                 kubernetes.add_node_selector(task, "nvidia.com/gpu.product", self.gpu.product)
@@ -50,7 +50,7 @@ class Pods:
             ConfigError: If there are several nodes, and no volume that they could share.
         """
         if self.gpu.num_nodes == 1:
-            return self.with_checkpoints(self.large(task))
+            return self.with_checkpoints(self.large(task, self.gpu.count))
         if not self.resources.checkpoint_volume:
             raise ConfigError(
                 f"gpu.num_nodes={self.gpu.num_nodes} needs a cluster and a volume that its nodes share: give "

@@ -121,6 +121,13 @@ def test_two_processes_take_the_steps_of_one(tmp_path, train, probed):
     assert notes[1]["saved"] == []
 
 
+def test_adapters_over_recomputed_activations_take_the_same_steps_too(tmp_path, train):
+    options = {"method": "lora", "gradient_checkpointing": "on"}
+    train("alone", 1, **options)
+    train("together", 2, **options)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-5
+
+
 def test_each_row_is_seen_once_per_epoch_by_one_of_the_processes(train, probed):
     train("model", 2, num_train_epochs=1, eval_steps=1000)
     notes = probed()

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support.tiny_training import write_base_model, write_tokens
-from support.trainer_cluster import processes, script
+from support.tiny_training import write_tokens
+from support.trainer_cluster import script
 from support.trainer_server import pod_patch, trainer_server
 
 from components.core.errors import ConfigError, TrainingError
@@ -68,36 +68,11 @@ def train(tmp_path):
             checkpoint_dir=tmp_path / "volume", training_nodes=nodes(**wanted), git_commit="abc", hf_token="hf_Canary"
         )
         return finetune(
-            TaskConfig(), ModelConfig(model_id=model), TrainingConfig.model_validate(TRAINING), LoraConfig(),
-            tmp_path / "tokens", tmp_path / output, settings,
+            TaskConfig(), ModelConfig(model_id=model), TrainingConfig.model_validate(TRAINING),
+            LoraConfig(), tmp_path / "tokens", tmp_path / output, settings,
         )  # fmt: skip
 
     return run
-
-
-def test_two_nodes_train_what_one_process_trains_and_nothing_is_left(tmp_path, cluster, train, capfd):
-    """The nodes are real: each runs the TrainJob's own command, which starts torchrun."""
-    base = write_base_model(tmp_path / "base")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    cluster.behaviour = processes(environment, ROOT)
-    result = train(str(base), gpus=0)
-    assert result.world_size == 2
-    assert cluster.jobs == {}
-    assert len(cluster.created) == 1
-    assert not (tmp_path / "volume" / "jobs" / cluster.created[0]["metadata"]["name"]).exists()
-    output = capfd.readouterr().out
-    assert "Training 10 steps" in output or "Training 5 steps" in output
-    assert output.count("Fine-tuned in") == 1
-
-    alone = finetune(
-        TaskConfig(), ModelConfig(model_id=str(base)), TrainingConfig.model_validate(TRAINING), LoraConfig(),
-        tmp_path / "tokens", tmp_path / "alone", Settings(whetstone_home=tmp_path / "home", training_processes=1),
-    )  # fmt: skip
-    from safetensors.torch import load_file
-
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "model"))
-    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-5
-    assert result.steps == alone.steps
 
 
 def finishing(tmp_path):

@@ -145,8 +145,8 @@ def test_several_nodes_make_fine_tuning_a_small_pod_that_knows_what_its_trainjob
     assert (nodes.gpu.num_nodes, nodes.gpu.count, nodes.gpu.product) == (2, 4, "NVIDIA-L4")
     assert nodes.resources.checkpoint_volume == "whetstone-checkpoints"
     assert CANARY not in environment["TRAINING_NODES"]
-    # evaluation is one process, and keeps its GPUs
-    assert int(steps["exec-evaluate-model"]["container"]["resources"]["accelerator"]["resourceCount"]) == 4
+    # evaluation is one process on one GPU
+    assert int(steps["exec-evaluate-model"]["container"]["resources"]["accelerator"]["resourceCount"]) == 1
     task = spec["root"]["dag"]["tasks"]["finetune-model"]
     assert task["retryPolicy"]["maxRetryCount"] == 2
     # what the cache looks at says nothing of machines

@@ -120,12 +120,13 @@ def remove(client: "TrainerClient", name: str, wait: bool = False) -> bool:
 
 
 def exists(client: "TrainerClient", name: str) -> bool:
-    """Whether there is a TrainJob of this name."""
+    """Whether there is a TrainJob of this name, or a pod of one, which may still be writing its checkpoint."""
     try:
         client.get_job(name)
     except RuntimeError as error:
         if http_status(error) == 404:
-            return False
+            backend, label = client.backend, f"jobset.sigs.k8s.io/jobset-name={name}"
+            return bool(backend.core_api.list_namespaced_pod(backend.namespace, label_selector=label).items)
         raise
     return True
 
