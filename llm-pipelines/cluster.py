@@ -14,14 +14,15 @@ from components.core.deployment.rollout import Patience
 from components.core.deployment.secrets import MissingVariable, has_api_secret, read_api_values
 from components.core.deployment.status import describe, endpoint_address, page_addresses, read_logs
 from components.core.errors import PlatformError, user_errors
+from components.core.image_names import image_setting
 from components.core.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 Overlay = Annotated[str, typer.Option(envvar="OVERLAY", help="Name below manifests/<part>/overlays, or a folder.")]
 Namespace = Annotated[str, typer.Option(envvar=["NAMESPACE", "KFP_NAMESPACE"], help="Where it runs.")]
-Registry = Annotated[str, typer.Option(envvar="REGISTRY", help="Registry of the images; none is the nodes' own.")]
-Tag = Annotated[str, typer.Option(envvar="TAG", help="Tag of the images; none is the overlay's.")]
+Registry = Annotated[str, typer.Option(envvar="REGISTRY", help="Registry of the images; none takes that of images.env.")]
+Tag = Annotated[str, typer.Option(envvar="TAG", help="Tag of the images; none takes that of images.env.")]
 Model = Annotated[str | None, typer.Option(envvar="MODEL", help="What is served; none keeps what is served now.")]
 Seconds = Annotated[float, typer.Option(min=1, help="Longest wait until everything is ready or gone.")]
 Failing = Annotated[float, typer.Option(min=0, help="Longest wait with a cause that waiting does not cure.")]
@@ -43,7 +44,7 @@ def api_deploy(
     dry_run: DryRun = False,
 ) -> None:
     """Bring the endpoint into the cluster, secrets first, and wait until it answers."""
-    release = Release("api", overlay, namespace, registry, tag)
+    release = _release("api", overlay, namespace, registry, tag)
     patience = Patience(total=timeout_seconds, failing=failing_seconds)
     _deploy(release, model, patience, dry_run)
 
@@ -59,7 +60,7 @@ def ui_deploy(
     dry_run: DryRun = False,
 ) -> None:
     """Bring the page into the cluster and wait until it is up."""
-    release = Release("ui", overlay, namespace, registry, tag)
+    release = _release("ui", overlay, namespace, registry, tag)
     _deploy(release, None, Patience(total=timeout_seconds, failing=failing_seconds), dry_run)
 
 
@@ -95,6 +96,10 @@ def logs(
     with user_errors():
         for line in read_logs(connect(), namespace, part, lines):
             print(line)
+
+
+def _release(part: str, overlay: str, namespace: str, registry: str, tag: str) -> Release:
+    return Release(part, overlay, namespace, registry or image_setting("REGISTRY"), tag or image_setting("TAG"))
 
 
 def _deploy(release: Release, model: str | None, patience: Patience, dry_run: bool) -> None:

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from components.core.errors import EXIT_REFUSED, ConfigError, user_errors
+from components.core.errors import EXIT_REFUSED, ConfigError, StorageError, user_errors
 from components.core.recipe import LoadedRecipe, load_recipe
 from components.core.settings import Settings, load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
 from .graph import build_pipeline  # type: ignore[import-not-found]
 from .local_run import run_here  # type: ignore[import-not-found]
+from .preflight import find_cluster  # type: ignore[import-not-found]
 from .remote_launch import Launch, launch  # type: ignore[import-not-found]
 from .remote_session import connect  # type: ignore[import-not-found]
 from .serve import first_answerable, serve_and_ask  # type: ignore[import-not-found]
@@ -96,9 +97,21 @@ def _run_there(
 ) -> int:
     from components.core.data import source_version
 
+    _preflight(loaded, settings)
     version = source_version(loaded.recipe.data, settings)
     pipeline = build_pipeline(loaded.recipe, version, settings.pod_environment())
     return int(launch(pipeline, connect(host, namespace, settings), launching, cache))
+
+
+def _preflight(loaded: LoadedRecipe, settings: Settings) -> None:
+    """Stop a run that cannot fit; one whose base model cannot be looked at from here goes on."""
+    from components.core.preflight import preflight
+
+    print("\nPreflight:")
+    try:
+        print("\n".join(f"  {line}" for line in preflight(loaded.recipe, settings, find_cluster())), flush=True)
+    except StorageError as error:
+        print(f"  not possible from here: {error}", flush=True)
 
 
 def _run_here(loaded: LoadedRecipe, settings: Settings, cache: bool, serve: bool) -> int:

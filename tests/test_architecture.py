@@ -12,10 +12,11 @@ CORE = ROOT / "components" / "core"
 # Floors of the core from the ground up; a room may import its own floor's room and everything below.
 FLOORS = [
     {"errors", "progress"},
-    {"recipe", "metrics", "settings"},
+    {"recipe", "metrics", "settings", "image_names"},
     {"registry"},
     {"tasks"},
-    {"data", "training", "evaluation"},
+    {"data", "training", "evaluation", "deployment"},
+    {"preflight"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))
