@@ -90,8 +90,8 @@ def page_addresses(cluster: Cluster, namespace: str) -> list[str]:
     if service.get("spec", {}).get("type") == "LoadBalancer" and len(lines) == 0:
         lines.append("load balancer       has no address yet (kubectl get service llm-ui shows it)")
     local = f"kubectl port-forward -n {namespace} deployment/llm-ui 8501:8501"
-    base = next(iter(_prefixes(routes)), "/")
-    return [*lines, f"from this machine   {local}, then http://127.0.0.1:8501{base}"]
+    # the gateway takes its prefix off, so the page itself lies at the root
+    return [*lines, f"from this machine   {local}, then http://127.0.0.1:8501/"]
 
 
 def _prefixes(routes: Object) -> list[str]:
