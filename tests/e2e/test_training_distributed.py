@@ -184,7 +184,7 @@ def start(work, steps=400, processes=2):
     }  # fmt: skip
     return subprocess.Popen(
         [sys.executable, "-c", STEP, str(work), str(steps)], cwd=ROOT, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
@@ -229,12 +229,14 @@ def test_a_killed_worker_ends_all_with_one_line_and_the_next_run_goes_on(work):
     assert "resumed from None" not in output
 
 
-@pytest.mark.parametrize("target", ["launcher", "one worker"])
-def test_sigterm_stops_all_at_one_step_with_a_checkpoint(work, target):
+@pytest.mark.parametrize("target", ["launcher", "one worker", "terminal"])
+def test_sigterm_or_ctrl_c_stops_all_at_one_step_with_a_checkpoint(work, target):
     process = start(work, steps=4000)
     wait_for_checkpoint(work / "home", process)
     if target == "launcher":
         process.send_signal(signal.SIGTERM)
+    elif target == "terminal":
+        os.killpg(process.pid, signal.SIGINT)
     else:
         workers_of(process)[1].send_signal(signal.SIGTERM)
     output = process.communicate(timeout=300)[0]

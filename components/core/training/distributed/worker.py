@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.core import errors
-from components.core.errors import PlatformError, TrainingError
+from components.core.errors import ConfigError, PlatformError, StorageError, TrainingError
 from components.core.progress import log_to_stdout
 from components.core.settings import load_settings
 from components.core.training.distributed.sync import joined
@@ -48,13 +47,14 @@ def left_error(folder: Path) -> PlatformError | None:
     """The error that a worker left beside the job file; None where none was left."""
     for path in sorted(folder.glob("error-*.json")):
         error = json.loads(path.read_text(encoding="utf-8"))
-        kind: type[PlatformError] = getattr(errors, error["kind"], TrainingError)
-        return kind(error["message"])
+        kinds: dict[str, type[PlatformError]] = {kind.__name__: kind for kind in (ConfigError, StorageError)}
+        return kinds.get(error["kind"], TrainingError)(error["message"])
     return None
 
 
 def _end_with_the_launcher() -> None:
-    """Get SIGTERM when torchrun itself is killed, so that no worker goes on alone."""
+    """Stop with a checkpoint on Ctrl-C, which reaches all processes, and when torchrun itself is killed."""
+    signal.signal(signal.SIGINT, lambda number, frame: signal.raise_signal(signal.SIGTERM))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
