@@ -218,6 +218,15 @@ def test_a_principal_in_the_right_form_passes(principal):
     assert found(endpoint(), policy("DENY", "no-others", {"notPrincipals": [principal]})) == []
 
 
+def test_a_principal_of_ours_that_has_stayed_in_another_namespace_is_found():
+    stayed = policy("DENY", "no-others", {"notPrincipals": ["cluster.local/ns/elsewhere/sa/llm-ui"]})
+    stayed["metadata"]["namespace"] = "team"
+    other = policy("DENY", "no-others", {"notPrincipals": [PRINCIPAL, "cluster.local/ns/elsewhere/sa/robot"]})
+    other["metadata"]["namespace"] = PRINCIPAL.split("/")[2]
+    assert "is not in namespace team" in only(endpoint(), stayed).what
+    assert found(endpoint(), other) == []
+
+
 def test_a_namespace_in_the_form_of_a_principal_is_found():
     wrong = policy("DENY", "no-others", {"notNamespaces": ["cluster.local/ns/team"]})
     assert "is no namespace" in only(endpoint(), wrong).what

@@ -8,6 +8,7 @@ from components.core.deployment.manifest_check.finding import Document, Finding,
 from components.core.deployment.manifest_check.workloads import Workload, workloads
 
 _PRINCIPAL = re.compile(r"[a-z0-9.-]+/ns/[a-z0-9-]+/sa/[a-z0-9.-]+")
+_OURS = re.compile(r".+/ns/(?P<namespace>[^/]+)/sa/llm-(api|ui)")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
 
@@ -39,11 +40,21 @@ def _check_identities(policy: Document) -> Iterator[Finding]:
                     what = f"{value} matches no identity"
                     remedy = "Write cluster.local/ns/NAMESPACE/sa/SERVICE_ACCOUNT, without spiffe://."
                     yield Finding(label_of(policy), f"{path}.{field}", what, remedy)
+                yield from _check_followed(policy, f"{path}.{field}", value)
         for field in ("namespaces", "notNamespaces"):
             for value in source.get(field) or []:
                 if "*" not in value and not _NAMESPACE.fullmatch(value):
                     what = f"{value} is no namespace"
                     yield Finding(label_of(policy), f"{path}.{field}", what, "Write its bare name.")
+
+
+def _check_followed(policy: Document, path: str, principal: str) -> Iterator[Finding]:
+    """A principal of our own accounts lies in the policy's namespace: else `namespace:` was set without the rest."""
+    ours, namespace = _OURS.fullmatch(principal), policy["metadata"].get("namespace")
+    if ours and namespace and ours["namespace"] != namespace:
+        what = f"{principal} is not in namespace {namespace}, so it names nobody here"
+        remedy = "List `transformers: [.../manifests/<part>/namespace]` beside `namespace:` in your overlay."
+        yield Finding(label_of(policy), path, what, remedy)
 
 
 def _check_narrows(policy: Document, policies: Sequence[Document], made: Sequence[Workload]) -> Iterator[Finding]:
