@@ -1,5 +1,6 @@
 """What the pods of a run ask for: size, GPUs, secrets, volumes, tries."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from kfp import kubernetes
 
 from components.core.errors import ConfigError
+from components.core.image_names import PIPELINE, image_name
 from components.core.recipe import GpuConfig, ResourcesConfig
 from components.core.settings import TrainingNodes
 
@@ -37,6 +39,7 @@ class Pods:
         task.set_cpu_request(self.resources.cpu).set_memory_request(memory).set_memory_limit(memory)
         if self.gpu.count:
             task.set_accelerator_type(self.gpu.resource).set_accelerator_limit(gpus)
+            task.set_container_image(self._gpu_image(task))
             kubernetes.add_toleration(task, key=self.gpu.resource, operator="Exists", effect="NoSchedule")
             if self.gpu.product:
                 kubernetes.add_node_selector(task, "nvidia.com/gpu.product", self.gpu.product)
@@ -57,7 +60,7 @@ class Pods:
                 "--host and resources.checkpoint_volume, or set gpu.num_nodes=1."
             )
         nodes = TrainingNodes(
-            image=task.container_spec.image, gpu=self.gpu, resources=self.resources, environment=dict(self.environment)
+            image=self._gpu_image(task), gpu=self.gpu, resources=self.resources, environment=dict(self.environment)
         )
         # a variable, not a parameter: where a model is trained does not change it, so neither the cache key
         task.set_env_variable("TRAINING_NODES", nodes.model_dump_json())
@@ -69,6 +72,12 @@ class Pods:
             kubernetes.mount_pvc(task, self.resources.checkpoint_volume, CHECKPOINT_MOUNT)
             task.set_env_variable("CHECKPOINT_DIR", CHECKPOINT_MOUNT)
         return task
+
+    def _gpu_image(self, task: Any) -> str:
+        """The image of a pod with GPUs: torch of the usual one has no CUDA. PIPELINE_IMAGE is for all steps alike."""
+        if os.environ.get("PIPELINE_IMAGE") or not self.gpu.count or not self.gpu.resource.startswith("nvidia.com/"):
+            return str(task.container_spec.image)
+        return image_name(PIPELINE, "cuda")
 
     def _tried_again(self, task: Any) -> Any:
         if self.resources.retries:

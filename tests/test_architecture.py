@@ -22,12 +22,12 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))
 SOURCES = sorted(
     path
-    for folder in ("components", "llm-pipelines", "llm-endpoint", "ui", "benchmarks")
+    for folder in ("components", "llm-pipelines", "llm-endpoint", "ui", "images", "benchmarks")
     for path in (ROOT / folder).rglob("*.py")
 )
 ENDPOINT_FILES = [path for path in SOURCES if ROOT / "llm-endpoint" in path.parents]
 UI_FILES = [path for path in SOURCES if ROOT / "ui" in path.parents]
-ROOMS = {"components", "llm_endpoint", "ui", "benchmarks", "tests", "support"}
+ROOMS = {"components", "llm_endpoint", "ui", "images", "benchmarks", "tests", "support"}
 
 
 def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:

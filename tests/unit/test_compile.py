@@ -127,6 +127,18 @@ def test_several_gpus_on_one_node_are_limits_of_the_fine_tuning_pod(tmp_path):
     assert "TRAINING_NODES" not in {entry["name"] for entry in found["env"]}
 
 
+def test_pods_with_a_gpu_get_the_image_with_cuda_and_the_others_do_not(tmp_path):
+    named = {"PIPELINE_IMAGE": "", "REGISTRY": "registry.example", "TAG": "7"}
+    for count, expected in (("1", "-cuda"), ("0", "")):
+        spec, _, _ = compile_pipeline(tmp_path / f"{count}.yaml", f"gpu.count={count}", **named)
+        images = {
+            n: e["container"]["image"] for n, e in spec["deploymentSpec"]["executors"].items() if "container" in e
+        }
+        plain = "registry.example/whetstone-pipeline-python:7"
+        assert images["exec-finetune-model"] == images["exec-evaluate-model"] == plain + expected
+        assert images["exec-fetch-dataset"] == images["exec-upload-model"] == plain
+
+
 def test_several_nodes_make_fine_tuning_a_small_pod_that_knows_what_its_trainjob_asks_for(tmp_path):
     spec, executors, _ = compile_pipeline(
         tmp_path / "nodes.yaml", "gpu.num_nodes=2", "gpu.count=4", "gpu.product=NVIDIA-L4",
