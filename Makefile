@@ -97,9 +97,9 @@ docs: setup ## Write docs/recipe.md again from the types
 starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
 
-benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding; all when empty)
+benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding|memory_estimate; all when empty)
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
-	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint browser ## Lint, type-check and run all tests
 	@$(BIN)/python -m pytest

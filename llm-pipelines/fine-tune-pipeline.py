@@ -56,6 +56,10 @@ def main(
     compile_only: Annotated[
         Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")
     ] = None,
+    check_gpus: Annotated[
+        bool,
+        typer.Option("--preflight/--no-preflight", help="Hold a run against the GPUs of the kubeconfig's cluster first."),
+    ] = True,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")] = True,
     dry_run: Annotated[bool, typer.Option(help="Check everything, print the effective recipe and stop.")] = False,
     serve: Annotated[bool, typer.Option(help="Serve a model that passed, with its page, on this machine.")] = False,
@@ -72,6 +76,8 @@ def main(
             return
         elif host:
             launching = Launch(experiment, run_name, wait, follow_logs, cancel_on_interrupt, cron, paused)
+            if check_gpus:
+                _preflight(loaded, settings)
             sys.exit(_run_there(loaded, settings, host, namespace, launching, cache))
         elif cron:
             raise ConfigError("--cron needs a cluster. Set KFP_HOST to the address of Kubeflow.")
@@ -97,7 +103,6 @@ def _run_there(
 ) -> int:
     from components.core.data import source_version
 
-    _preflight(loaded, settings)
     version = source_version(loaded.recipe.data, settings)
     pipeline = build_pipeline(loaded.recipe, version, settings.pod_environment())
     return int(launch(pipeline, connect(host, namespace, settings), launching, cache))
