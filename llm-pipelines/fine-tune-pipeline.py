@@ -58,7 +58,9 @@ def main(
     ] = None,
     check_gpus: Annotated[
         bool,
-        typer.Option("--preflight/--no-preflight", help="Hold a run against the GPUs of the kubeconfig's cluster first."),
+        typer.Option(
+            "--preflight/--no-preflight", help="Hold a run against the cluster's GPUs before it is submitted."
+        ),
     ] = True,
     cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")] = True,
     dry_run: Annotated[bool, typer.Option(help="Check everything, print the effective recipe and stop.")] = False,
