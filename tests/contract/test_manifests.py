@@ -127,6 +127,23 @@ def test_the_pipelines_parts_follow_the_namespace(tmp_path):
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "default-editor", "namespace": "team-x"}]
 
 
+def test_the_checkpoint_volume_can_be_shared_by_nodes(tmp_path):
+    up = os.path.relpath(MANIFESTS, tmp_path)
+    wrapper = {"resources": [f"{up}/pipeline"], "components": [f"{up}/components/shared-checkpoints"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(wrapper))
+    claim = one(built(tmp_path), "PersistentVolumeClaim", "whetstone-checkpoints")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_the_volumes_owner_is_the_group_of_our_images_and_is_set_without_root():
+    (job,) = built(MANIFESTS / "checkpoint-owner")
+    assert problems(job) == []
+    # the claim comes with `pipeline`
+    claim = {"PersistentVolumeClaim": ["whetstone-checkpoints"]}
+    assert [str(finding) for finding in check_documents([job], claim)] == []
+    assert job["spec"]["template"]["spec"]["securityContext"]["fsGroup"] == 10001
+
+
 def test_a_pod_default_gives_the_token_that_pipelines_accept():
     spec = one(built(MANIFESTS / "pipeline"), "PodDefault", "access-ml-pipeline")["spec"]
     token = spec["volumes"][0]["projected"]["sources"][0]["serviceAccountToken"]

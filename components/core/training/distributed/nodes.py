@@ -57,7 +57,12 @@ def build_patch(nodes: TrainingNodes, shared: Path) -> "RuntimePatch":
                 security_context={"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             )
         ],
-        security_context={"seccompProfile": {"type": "RuntimeDefault"}},
+        # most volumes belong to root until a pod names the group that may write
+        security_context={
+            "fsGroup": 10001,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         node_selector={"nvidia.com/gpu.product": product} if gpus and product else None,
         tolerations=[{"key": nodes.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}] if gpus else None,
     )
