@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True)
 
     model: str = "/mnt/models"
-    """What is served: a model folder (KServe mounts one at /mnt/models), or a Hub id."""
+    """What is served: a model folder (KServe mounts one at /mnt/models), or a Hub id, also as user/name@revision."""
     model_revision: str | None = None
     """Branch, tag or commit of a Hub id."""
     served_model_name: str = "llm-api"

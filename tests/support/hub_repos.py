@@ -126,8 +126,9 @@ def card_data(commit: Commit) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def repo_info(repo: Repo, commit: Commit) -> dict[str, Any]:
-    """What the Hub says about a repository at one commit."""
+def repo_info(repo: Repo, commit: Commit, blobs: bool = False) -> dict[str, Any]:
+    """What the Hub says about a repository at one commit; with `blobs` also the sizes of its files."""
+    sizes = {path: {"size": len(content)} if blobs else {} for path, content in commit.files.items()}
     return {
         "cardData": card_data(commit),
         "_id": git_oid(repo.repo_id.encode()),
@@ -143,7 +144,7 @@ def repo_info(repo: Repo, commit: Commit) -> dict[str, Any]:
         "tags": [],
         "createdAt": "2024-01-01T00:00:00.000Z",
         "lastModified": "2024-01-01T00:00:00.000Z",
-        "siblings": [{"rfilename": path} for path in sorted(commit.files)],
+        "siblings": [{"rfilename": path, **sizes[path]} for path in sorted(commit.files)],
     }
 
 

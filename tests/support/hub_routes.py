@@ -41,7 +41,8 @@ class HubHandler(RequestHandler):
     def info(self, kind: str, repo: str, rev: str | None = None) -> None:
         """Repository information at a revision."""
         found = self._repo(kind, repo)
-        self._json(hub_repos.repo_info(found, self._commit(found, rev or "main")))
+        blobs = self.query.get("blobs", ["false"])[0].lower() in ("true", "1")
+        self._json(hub_repos.repo_info(found, self._commit(found, rev or "main"), blobs))
 
     def tree(self, kind: str, repo: str, rev: str, folder: str | None) -> None:
         """Files and folders."""

@@ -55,13 +55,20 @@ def open_served_model(settings: Settings) -> ServedModel:
     source = Path(settings.model)
     if source.is_dir():
         return read_served_folder(source.resolve(), settings)
-    if source.is_absolute() or settings.model.startswith(".") or settings.model.count("/") != 1:
+    hub_id, revision = split_revision(settings.model)
+    if source.is_absolute() or hub_id.startswith(".") or hub_id.count("/") != 1:
         raise ModelError(
             f"there is no model folder {settings.model}. Set MODEL to a folder that holds {MANIFEST_FILE} or to a "
-            "Hub id such as user/name; on KServe check the InferenceService's storageUri."
+            "Hub id such as user/name or user/name@revision; on KServe check the InferenceService's storageUri."
         )
-    folder = _download(settings.model, settings.model_revision, settings)
-    return read_served_folder(folder, settings, settings.model, folder.name)
+    folder = _download(hub_id, revision or settings.model_revision, settings)
+    return read_served_folder(folder, settings, hub_id, folder.name)
+
+
+def split_revision(model: str) -> tuple[str, str | None]:
+    """Hub id and revision of `user/name@revision`, also with the `hf://` under which a run is registered."""
+    hub_id, _, revision = model.removeprefix("hf://").partition("@")
+    return hub_id, revision or None
 
 
 def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commit: str = "") -> ServedModel:
