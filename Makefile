@@ -114,7 +114,7 @@ lint: setup ## Style and types only
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy components llm-endpoint/llm_endpoint ui images benchmarks
-	@$(BIN)/mypy llm-pipelines/*.py
+	@$(BIN)/mypy llm-pipelines/*.py llm-pipelines/remote/*.py
 
 clean: ## Remove runs, caches and the local registry (keeps .venv)
 	@rm -rf $(WHETSTONE_HOME) build .pytest_cache .mypy_cache .ruff_cache

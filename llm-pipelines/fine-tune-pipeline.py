@@ -14,8 +14,8 @@ from components.core.settings import Settings, load_settings
 from .graph import build_pipeline  # type: ignore[import-not-found]
 from .local_run import run_here  # type: ignore[import-not-found]
 from .preflight import find_cluster  # type: ignore[import-not-found]
-from .remote_launch import Launch, launch  # type: ignore[import-not-found]
-from .remote_session import connect  # type: ignore[import-not-found]
+from .remote.launch import Launch, launch  # type: ignore[import-not-found]
+from .remote.session import connect  # type: ignore[import-not-found]
 from .serve import first_answerable, serve_and_ask  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"

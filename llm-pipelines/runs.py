@@ -21,7 +21,7 @@ DEFAULT_NAMESPACE = "kubeflow-user-example-com"
 @contextmanager
 def _session(host: str | None, namespace: str) -> Iterator[Any]:
     # Imported here: `--help` need not wait for the client.
-    from .remote_session import connect  # type: ignore[import-not-found]
+    from .remote.session import connect  # type: ignore[import-not-found]
 
     with user_errors():
         if not host:
@@ -36,7 +36,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
 ) -> None:
     """Print the newest runs: id, state, when it was made, name."""
-    from .remote_run import list_runs  # type: ignore[import-not-found]
+    from .remote.run import list_runs  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
         for run in list_runs(session, limit):
@@ -56,9 +56,9 @@ def status(
     ] = None,
 ) -> None:
     """Print where each step of a run stands."""
-    from .remote_run import get_run, pending_reason, run_tasks  # type: ignore[import-not-found]
-    from .remote_steps import PENDING, steps_of  # type: ignore[import-not-found]
-    from .remote_watch import Watch, follow, line_of  # type: ignore[import-not-found]
+    from .remote.run import get_run, pending_reason, run_tasks  # type: ignore[import-not-found]
+    from .remote.steps import PENDING, steps_of  # type: ignore[import-not-found]
+    from .remote.watch import Watch, follow, line_of  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
         if wait:
@@ -77,8 +77,8 @@ def logs(
     namespace: Namespace = DEFAULT_NAMESPACE,
 ) -> None:
     """Print what the steps of a run printed, as far as their logs are kept."""
-    from .remote_run import get_run, pod_log, run_tasks  # type: ignore[import-not-found]
-    from .remote_steps import steps_of  # type: ignore[import-not-found]
+    from .remote.run import get_run, pod_log, run_tasks  # type: ignore[import-not-found]
+    from .remote.steps import steps_of  # type: ignore[import-not-found]
     from .step_words import StepWords  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
@@ -99,7 +99,7 @@ def logs(
 @app.command()
 def cancel(run_id: RunId, host: Host = None, namespace: Namespace = DEFAULT_NAMESPACE) -> None:
     """End a run on the cluster."""
-    from .remote_run import cancel as cancel_run  # type: ignore[import-not-found]
+    from .remote.run import cancel as cancel_run  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
         cancel_run(session, run_id)
@@ -109,7 +109,7 @@ def cancel(run_id: RunId, host: Host = None, namespace: Namespace = DEFAULT_NAME
 @app.command()
 def schedules(host: Host = None, namespace: Namespace = DEFAULT_NAMESPACE) -> None:
     """Print the recurring runs: state, cron expression, name."""
-    from .remote_schedule import list_schedules  # type: ignore[import-not-found]
+    from .remote.schedule import list_schedules  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
         for schedule in list_schedules(session):
@@ -124,7 +124,7 @@ def unschedule(
     namespace: Namespace = DEFAULT_NAMESPACE,
 ) -> None:
     """Remove a recurring run; runs that it has started go on."""
-    from .remote_schedule import delete_schedule  # type: ignore[import-not-found]
+    from .remote.schedule import delete_schedule  # type: ignore[import-not-found]
 
     with _session(host, namespace) as session:
         delete_schedule(session, name)

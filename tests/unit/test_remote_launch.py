@@ -9,10 +9,10 @@ from components.core.errors import ConfigError, PlatformError
 from components.core.recipe import Recipe
 from components.core.settings import Settings
 
-remote_launch = importlib.import_module("llm-pipelines.remote_launch")
-remote_run = importlib.import_module("llm-pipelines.remote_run")
-remote_schedule = importlib.import_module("llm-pipelines.remote_schedule")
-remote_session = importlib.import_module("llm-pipelines.remote_session")
+remote_launch = importlib.import_module("llm-pipelines.remote.launch")
+remote_run = importlib.import_module("llm-pipelines.remote.run")
+remote_schedule = importlib.import_module("llm-pipelines.remote.schedule")
+remote_session = importlib.import_module("llm-pipelines.remote.session")
 graph = importlib.import_module("llm-pipelines.graph")
 
 CANARY = "CanaryTokenThatMustNeverBeSentAsContent"

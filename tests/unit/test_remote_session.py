@@ -11,9 +11,9 @@ from support.kfp_server import KfpServer
 from components.core.errors import ConfigError, PlatformError
 from components.core.settings import Settings
 
-access = importlib.import_module("llm-pipelines.remote_access")
-session_module = importlib.import_module("llm-pipelines.remote_session")
-run_module = importlib.import_module("llm-pipelines.remote_run")
+access = importlib.import_module("llm-pipelines.remote.access")
+session_module = importlib.import_module("llm-pipelines.remote.session")
+run_module = importlib.import_module("llm-pipelines.remote.run")
 
 TOKEN = "eyJhbGciOi.CanaryTokenThatMustNeverBePrinted.x"
 COOKIES = "oauth2_proxy_kubeflow=CanarySessionThatMustNeverBePrinted"

@@ -9,8 +9,8 @@ from support.kfp_workflow import WORKFLOW, nodes
 
 from components.core.recipe import Recipe
 
-remote_steps = importlib.import_module("llm-pipelines.remote_steps")
-remote_run = importlib.import_module("llm-pipelines.remote_run")
+remote_steps = importlib.import_module("llm-pipelines.remote.steps")
+remote_run = importlib.import_module("llm-pipelines.remote.run")
 graph = importlib.import_module("llm-pipelines.graph")
 
 FETCH, TUNE = "root.fetch-dataset", "root.finetune-model"

@@ -11,10 +11,10 @@ from components.core.errors import PlatformError
 from components.core.recipe import Recipe
 from components.core.settings import Settings
 
-remote_session = importlib.import_module("llm-pipelines.remote_session")
-remote_run = importlib.import_module("llm-pipelines.remote_run")
-remote_steps = importlib.import_module("llm-pipelines.remote_steps")
-remote_watch = importlib.import_module("llm-pipelines.remote_watch")
+remote_session = importlib.import_module("llm-pipelines.remote.session")
+remote_run = importlib.import_module("llm-pipelines.remote.run")
+remote_steps = importlib.import_module("llm-pipelines.remote.steps")
+remote_watch = importlib.import_module("llm-pipelines.remote.watch")
 step_words = importlib.import_module("llm-pipelines.step_words")
 graph = importlib.import_module("llm-pipelines.graph")
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_run import EXPERIMENT, package_of, submit  # type: ignore[import-not-found]
-from .remote_schedule import check_cron, create_schedule  # type: ignore[import-not-found]
-from .remote_session import Session  # type: ignore[import-not-found]
-from .remote_watch import Watch, follow, how_to_follow  # type: ignore[import-not-found]
+from .run import EXPERIMENT, package_of, submit  # type: ignore[import-not-found]
+from .schedule import check_cron, create_schedule  # type: ignore[import-not-found]
+from .session import Session  # type: ignore[import-not-found]
+from .watch import Watch, follow, how_to_follow  # type: ignore[import-not-found]
 
 SOURCE_STEP = "fetch-dataset"
 """The step that reads from outside of the cluster."""

@@ -8,11 +8,13 @@ from typing import Any
 
 from components.core.errors import EXIT_REFUSED, PlatformError
 
+from ..step_words import StepFailed, StepWords, words_of  # type: ignore[import-not-found,misc]
+
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_access import NoCredentials  # type: ignore[import-not-found]
-from .remote_run import cancel, get_run, pending_reason, pod_log, run_tasks  # type: ignore[import-not-found]
-from .remote_session import Refused, Session, Unreachable  # type: ignore[import-not-found]
-from .remote_steps import (  # type: ignore[import-not-found]
+from .access import NoCredentials  # type: ignore[import-not-found]
+from .run import cancel, get_run, pending_reason, pod_log, run_tasks  # type: ignore[import-not-found]
+from .session import Refused, Session, Unreachable  # type: ignore[import-not-found]
+from .steps import (  # type: ignore[import-not-found]
     CACHED,
     FAILED,
     OVER,
@@ -25,7 +27,6 @@ from .remote_steps import (  # type: ignore[import-not-found]
     steps_of,
     was_cancelled,
 )
-from .step_words import StepFailed, StepWords, words_of  # type: ignore[import-not-found]
 
 EXIT_INTERRUPTED = 130
 POLL_SECONDS = 5.0

@@ -10,8 +10,8 @@ from google.protobuf import json_format  # type: ignore[import-untyped]
 from components.core.errors import PlatformError
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_session import Session, Unreachable  # type: ignore[import-not-found]
-from .remote_steps import Task, tasks_of  # type: ignore[import-not-found]
+from .session import Session, Unreachable  # type: ignore[import-not-found]
+from .steps import Task, tasks_of  # type: ignore[import-not-found]
 
 EXPERIMENT = "fine-tune-pipeline"
 

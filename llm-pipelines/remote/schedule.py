@@ -8,8 +8,8 @@ import kfp_server_api
 from components.core.errors import ConfigError
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_run import find_experiment  # type: ignore[import-not-found]
-from .remote_session import Session  # type: ignore[import-not-found]
+from .run import find_experiment  # type: ignore[import-not-found]
+from .session import Session  # type: ignore[import-not-found]
 
 _FIELDS = {
     "second": (0, 59, ""),

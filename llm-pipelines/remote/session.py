@@ -14,7 +14,7 @@ from components.core.errors import ConfigError, PlatformError
 from components.core.settings import Settings
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .remote_access import Api, Credentials, LoginPage, find_credentials  # type: ignore[import-not-found]
+from .access import Api, Credentials, LoginPage, find_credentials  # type: ignore[import-not-found]
 
 
 class Refused(PlatformError):
