@@ -1,5 +1,6 @@
 """Stratified cuts: a new split shows labels, entity types or scores in the proportions of the rows it is cut from."""
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -106,10 +107,12 @@ class _Homes:
     def fill(self, left: Sequence[list[int]]) -> None:
         """Fill up splits that are short, a group at a time from the stratum with the most left."""
         for number, wanted in enumerate(self._wanted):
-            while self._given[number] < wanted:
-                largest = max(left, key=len)
-                if not self._move(largest, number, wanted - self._given[number], most=1):
-                    break
+            largest = [(-len(groups), index) for index, groups in enumerate(left) if len(groups) > 1]
+            heapq.heapify(largest)
+            while largest and self._given[number] < wanted:
+                _, index = heapq.heappop(largest)
+                if self._move(left[index], number, wanted - self._given[number], most=1):
+                    heapq.heappush(largest, (-len(left[index]), index))
 
     def _move(self, left: list[int], number: int, room: int, most: int | None = None) -> int:
         moved = 0

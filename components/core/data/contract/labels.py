@@ -13,6 +13,7 @@ from components.core.tasks.seam import RowContract
 
 _DELIMITED = re.compile(r"\.(csv|tsv)(\.gz)?$", re.IGNORECASE)
 _OUTLIER_RANGES = 10
+_MANY_LABELS = 20
 _TEXT_TYPE, _PAIR = "str", "text_pair"
 
 
@@ -56,7 +57,8 @@ def check_targets(plan: Plan, task: RowContract, ledger: Ledger) -> None:
     _check_spellings(plan, ledger)
     train, positions = plan.parts["train"]
     counts = train.targets.counts(positions)
-    _check_variety(counts, task, ledger)
+    if not _check_variety(counts, task, ledger):
+        return
     if task.target_kind != "entities":
         for label, position in train.targets.first_rows(positions):
             if counts[label] == 1:
@@ -66,19 +68,20 @@ def check_targets(plan: Plan, task: RowContract, ledger: Ledger) -> None:
         _check_held_out(plan, split, set(counts), ledger)
 
 
-def _check_variety(counts: dict[str, int], task: RowContract, ledger: Ledger) -> None:
-    """Training rows must show something to tell apart."""
+def _check_variety(counts: dict[str, int], task: RowContract, ledger: Ledger) -> bool:
+    """Training rows must show something to tell apart; False if they do not."""
     problem = ""
     if task.target_kind == "label" and len(counts) < 2:
         problem = f"all training rows have one label, {_shown(*counts)}; a classifier needs at least two"
-    elif task.target_kind == "label" and max(counts.values()) < 2:
-        problem = "no label has two training rows; is data.columns.label the right column?"
+    elif task.target_kind == "label" and len(counts) >= _MANY_LABELS and max(counts.values()) < 2:
+        problem = f"none of {len(counts):,} labels has two training rows; is data.columns.label the right column?"
     elif task.target_kind == "labels" and not counts:
         problem = "no training row has a label; there is nothing to learn"
     elif task.target_kind == "entities" and not counts:
         problem = "no training row has an entity (all tags are O); there is nothing to learn"
     if problem:
         ledger.add("too_few_labels", "error", "train", 0, problem, fatal=True)
+    return not problem
 
 
 def _check_held_out(plan: Plan, split: str, learned: set[str], ledger: Ledger) -> None:
@@ -88,7 +91,7 @@ def _check_held_out(plan: Plan, split: str, learned: set[str], ledger: Ledger) -
     for label, position in unseen:
         message = f"label {_shown(label)} of {split} is in no training row; the model cannot learn it"
         ledger.add("label_not_in_train", "warning", *spool.where(position), message)
-    if not unseen:
+    if not unseen or spool is plan.parts["train"][0]:  # cut from train, so its names are the same
         return
     names = {label for label, _ in unseen}
     rows, numbers = spool.targets.labels(positions)
