@@ -74,6 +74,7 @@ def test_rows_of_several_labels_are_cut_by_their_rarest(tmp_path):
     report = prepare_task("multi_label", write(tmp_path / "all.jsonl", rows), tmp_path / "out")
     assert report.targets.labels["rare"] == {"train": 16, "validation": 2, "test": 2}
     assert report.targets.labels["common"] == {"train": 80, "validation": 10, "test": 10}
+    assert report.targets.totals == report.rows
     assert report.targets.unlabelled == {"train": 64, "validation": 8, "test": 8}
 
 

@@ -62,6 +62,8 @@ class TargetSummary:
     """What `labels` counts: `rows`, or `entities`; empty where a text or a number is learned."""
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """Label or entity type -> split -> count, in the order of the label map."""
+    totals: dict[str, int] = field(default_factory=dict)
+    """Split -> rows, or entities, in all; a row with two labels counts once."""
     unlabelled: dict[str, int] = field(default_factory=dict)
     """Split -> rows without a label, or without an entity."""
     scores: dict[str, ScoreSummary] = field(default_factory=dict)

@@ -73,10 +73,9 @@ def _targets(report: DatasetReport) -> str:
         return f"<h2>Scores</h2>{table}<div class='charts'>{''.join(charts)}</div>"
     if not targets.unit:
         return ""
-    splits = list(targets.unlabelled)
-    totals = {split: sum(counts[split] for counts in targets.labels.values()) or 1 for split in splits}
+    splits, totals = list(targets.totals), targets.totals
     rows = [
-        [printable(label), *(f"{counts[split]:,} ({counts[split] / totals[split]:.1%})" for split in splits)]
+        [printable(label), *(f"{counts[split]:,} ({counts[split] / max(1, totals[split]):.1%})" for split in splits)]
         for label, counts in list(targets.labels.items())[:_SHOWN_LABELS]
     ]
     if len(targets.labels) > _SHOWN_LABELS:

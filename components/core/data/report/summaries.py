@@ -40,9 +40,11 @@ def summarize_targets(plan: Plan, task: RowContract) -> TargetSummary:
         edges = np.histogram_bin_edges(np.concatenate(list(scores.values())), bins=BINS)
         return TargetSummary(scores={split: _score_summary(values, edges) for split, values in scores.items()})
     counts = {split: targets.counts(rows) for split, (targets, rows) in parts.items()}
+    entities = task.target_kind == "entities"
     return TargetSummary(
-        unit="entities" if task.target_kind == "entities" else "rows",
+        unit="entities" if entities else "rows",
         labels={label: {split: counts[split].get(label, 0) for split in counts} for label in all_labels(plan)},
+        totals={split: sum(counts[split].values()) if entities else len(rows) for split, (_, rows) in parts.items()},
         unlabelled={split: targets.unlabelled(rows) for split, (targets, rows) in parts.items()},
     )
 
