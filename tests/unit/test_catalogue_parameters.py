@@ -10,6 +10,10 @@ from components.core.catalogue.amounts import evaluation_steps, kubernetes_quant
 from components.core.catalogue.checking import check_registered_model_name
 from components.core.catalogue.reference import REFERENCE, reference
 from components.core.errors import ConfigError
+from components.core.metrics.classification import CLASSIFICATION_METRICS
+from components.core.metrics.entities import ENTITY_METRICS
+from components.core.metrics.multi_label import MULTI_LABEL_METRICS
+from components.core.metrics.regression import REGRESSION_METRICS
 
 TASKS = ["classification_single_label", "classification_multi_label", "regression", "ner"]
 LABEL_METRICS = ["loss", "f1_macro", "mcc", "accuracy", "precision_macro", "recall_macro"]
@@ -262,3 +266,16 @@ def test_shared_memory_becomes_a_kubernetes_quantity(memory, quantity):
 
 def test_the_reference_page_is_current():
     assert Path(REFERENCE).read_text(encoding="utf-8") == reference(), "run make docs"
+
+
+@pytest.mark.parametrize(
+    ("task", "measured"),
+    [
+        ("classification_single_label", CLASSIFICATION_METRICS),
+        ("classification_multi_label", MULTI_LABEL_METRICS),
+        ("regression", REGRESSION_METRICS),
+        ("ner", ENTITY_METRICS),
+    ],
+)
+def test_every_metric_that_can_pick_the_best_model_is_measured(task, measured):
+    assert {"loss", *measured} >= set(BEST_METRICS[task])
