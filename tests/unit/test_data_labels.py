@@ -63,6 +63,14 @@ def test_labels_of_other_names_in_a_held_out_split_are_refused(tmp_path):
         prepare_task("single_label", source, tmp_path / "out")
 
 
+def test_a_sample_of_many_classes_is_no_mistake(tmp_path):
+    train, test = ([label_row(base + n, f"class{n % 40}") for n in range(200)] for base in (0, 1000))
+    source = folder(tmp_path, train=train, test=test)
+    report = prepare_task("single_label", source, tmp_path / "out", max_rows=8)
+    assert report.rows == {"train": 8, "validation": 8, "test": 8}
+    assert report.count("label_not_in_train") > 4
+
+
 def test_spellings_that_look_like_one_label_are_remarked_and_kept_apart(tmp_path):
     labels = ["Card lost", "card_lost", "other", "1", "1.0"]
     rows = [label_row(n, labels[n % 5]) for n in range(50)]

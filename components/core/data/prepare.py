@@ -161,7 +161,7 @@ class _Preparation:
                 )
         limit_rows(self.plan, self.data)
         if not self.ledger.blocking:  # what the good rows alone lack is no news while others are broken
-            check_targets(self.plan, self.task, self.ledger)
+            check_targets(self.plan, self.task, self.data, self.ledger)
 
     def write(self, output_dir: Path) -> None:
         """Write the splits, and last `dataset_info.json`, so that its presence means that they are complete."""
