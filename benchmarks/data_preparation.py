@@ -25,7 +25,7 @@ from components.core.data.tokens import tokenize_dataset
 from components.core.recipe import ModelConfig, TaskConfig, TokensConfig
 from components.core.registry.base_model import read_tokenizer
 from components.core.settings import STARTER_DIR, Settings
-from components.core.tasks import get_task
+from components.core.tasks import get_generative_task
 from components.core.tasks.rendering import build_prompt
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,7 @@ class Bench:
         copy_model(model, place / "model")
         self.tokenizer = read_tokenizer(place / "model")
         self.task = TaskConfig(chat_template="never")
-        task, prompt = get_task(self.task), build_prompt(self.task, self.tokenizer)
+        task, prompt = get_generative_task(self.task), build_prompt(self.task, self.tokenizer)
         parsed = (task.parse_row(raw)[0] for raw in distinct_rows(source_rows(), count))
         rows = [row for row in parsed if row is not None]
         self.rows: list[dict[str, Any]] = []

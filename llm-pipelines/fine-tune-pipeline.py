@@ -9,6 +9,7 @@ import typer
 from components.core.errors import EXIT_REFUSED, ConfigError, StorageError, user_errors
 from components.core.recipe import LoadedRecipe, load_recipe
 from components.core.settings import Settings, load_settings
+from components.core.tasks import get_generative_task
 
 # mypy cannot follow a folder whose name has a hyphen.
 from .graph import build_pipeline  # type: ignore[import-not-found]
@@ -69,6 +70,7 @@ def main(
     """Fetch, check, tokenize, fine-tune, evaluate, upload and register, here or on a cluster."""
     with user_errors():
         loaded = load_recipe(recipe, overrides or [], CATALOGUE)
+        get_generative_task(loaded.recipe.task)  # this graph has no step for the other tasks
         settings = load_settings()
         print("Recipe:")
         print("\n".join(f"  {line}" for line in loaded.lines()), flush=True)

@@ -42,7 +42,7 @@ def gate_int8(model: Path, dataset: Path, tolerance: float, max_rows: int | None
     from components.core.evaluation.quantization import check_enough_rows, judge_int8, write_int8_verdict
     from components.core.registry.manifest import hash_file, verify_checksums
     from components.core.registry.model_folder import MODEL_INFO_FILE, read_model_folder
-    from components.core.tasks import get_task, read_prompt
+    from components.core.tasks import get_generative_task, read_prompt
 
     served = read_model_folder(model)
     task_config, config = _read_recipe(served.info, model / MODEL_INFO_FILE)
@@ -62,7 +62,7 @@ def gate_int8(model: Path, dataset: Path, tolerance: float, max_rows: int | None
     kept = [number for number in range(len(rows)) if None not in (fp32.answers[number], int8.answers[number])]
     if len(kept) < len(rows):
         print(f"note: {len(rows) - len(kept)} rows are too long for the model and are left out")
-    task, prompt = get_task(task_config), read_prompt(model)
+    task, prompt = get_generative_task(task_config), read_prompt(model)
     exact, rounded = ([task.read_out(asked.answers[number], prompt) for number in kept] for asked in (fp32, int8))
     judgement = judge_int8(task, [rows[number] for number in kept], exact, rounded, config, tolerance)
     _print(judgement, task.metric_names, config.confidence, fp32, int8)

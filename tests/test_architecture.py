@@ -17,6 +17,7 @@ FLOORS = [
     {"tasks"},
     {"data", "training", "evaluation", "deployment"},
     {"preflight"},
+    {"catalogue"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))

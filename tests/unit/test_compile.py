@@ -188,6 +188,7 @@ def test_gpu_count_zero_compiles_a_cpu_run_without_a_volume_when_none_is_named(t
     ("arguments", "message"),
     [
         (["training.lr=1"], "unknown key training.lr"),
+        (["--dry-run", "task.name=ner"], "task.name=ner generates no text"),
         (["--compile-only", "pipeline.txt"], "the name must end in .yaml"),
         (["--recipe", "no-such.yaml"], "cannot read recipe no-such.yaml"),
     ],

@@ -10,6 +10,24 @@ _SYNONYMS = {
     "answers": ("answer", "response", "output", "target", "label", "a", "completion", "answer_text"),
     "id": ("qid", "question_id", "uid", "guid", "example_id", "_id"),
     "title": ("topic", "heading", "name"),
+    "text": (
+        "sentence",
+        "sentence1",
+        "utterance",
+        "premise",
+        "review",
+        "content",
+        "comment",
+        "query",
+        "message",
+        "tweet",
+    ),
+    "text_pair": ("sentence2", "hypothesis", "text2", "text_b"),
+    "label": ("intent", "class", "category", "target", "sentiment", "labels", "tag", "topic"),
+    "labels": ("label", "intents", "classes", "categories", "tags", "emotions", "topics"),
+    "score": ("label", "target", "rating", "value", "similarity", "similarity_score", "stars", "labels"),
+    "tokens": ("words", "token", "sentence"),
+    "ner_tags": ("tags", "labels", "ner", "entities", "tag"),
     "is_impossible": ("impossible", "unanswerable", "no_answer"),
 }
 
@@ -43,7 +61,10 @@ def suggest(missing: Sequence[str], found: Sequence[str]) -> dict[str, str]:
 def missing_columns_message(missing: Sequence[str], expected: Sequence[str], found: Sequence[str]) -> str:
     """What is missing, what is there, and how to map it."""
     shown = ", ".join(printable(name[:40]) for name in found[:12]) or "none"
-    mapping = suggest(missing, [name for name in found if name not in expected])
+    # whoever maps the first sentence of a pair wants the second one, too
+    free = [name for name in found if name not in expected]
+    pair = ["text_pair"] if "text" in missing and set(free) & set(_SYNONYMS["text_pair"]) else []
+    mapping = suggest([*missing, *pair], free)
     text = f"column {', '.join(missing)} is missing; expected {', '.join(expected)}, found {shown}"
     if not mapping:
         return f"{text}. Map the names with data.columns, for example data.columns={{{missing[0]}: <their name>}}"

@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from components.core.data.contract.duplicates import check_ids, check_rows
+from components.core.data.contract.labels import check_columns, check_targets
 from components.core.data.contract.leakage import find_leaks
 from components.core.data.contract.ledger import Ledger
 from components.core.data.contract.reading import Progress, SplitReader, check_drift
+from components.core.data.label_map import describe_target
 from components.core.data.naming import printable
 from components.core.data.report import (
     DatasetReport,
     summarize_columns,
     summarize_lengths,
+    summarize_targets,
     write_page,
     write_report,
 )
@@ -29,7 +32,7 @@ from components.core.errors import ConfigError, DataError, StorageError
 from components.core.recipe import DataConfig, TaskConfig
 from components.core.settings import Settings
 from components.core.tasks import get_task
-from components.core.tasks.seam import Task
+from components.core.tasks.seam import RowContract
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +100,7 @@ def _check_mapping(data: DataConfig, config: TaskConfig) -> None:
 class _Preparation:
     """One run of prepare_dataset, in the order of its methods."""
 
-    def __init__(self, data: DataConfig, task: Task, source_version: str) -> None:
+    def __init__(self, data: DataConfig, task: RowContract, source_version: str) -> None:
         self.data = data
         self.task = task
         self.source_version = source_version
@@ -132,7 +135,9 @@ class _Preparation:
 
     def check(self) -> None:
         """Look at the rows together: drift, repeats, splits, leaks."""
-        check_drift({split: reader.columns for split, reader in self.readers.items()}, self.task, self.ledger)
+        columns = {split: reader.columns for split, reader in self.readers.items()}
+        check_drift(columns, self.task, self.ledger)
+        check_columns(columns, self.source.files, self.task, self.ledger)
         spools = {split: reader.spool for split, reader in self.readers.items()}
         usable: dict[str, Positions] = {}
         for split, spool in spools.items():
@@ -143,7 +148,7 @@ class _Preparation:
                 self.dropped["duplicate id"] = self.dropped.get("duplicate id", 0) + int(repeated.sum())
         if self.ledger.fatal or not all(len(positions) for positions in usable.values()):
             return
-        self.plan = plan_splits(spools, usable, self.data, self.ledger)
+        self.plan = plan_splits(spools, usable, self.task, self.data, self.ledger)
         leaking = find_leaks(self.plan, self.task, self.data, self.ledger)
         if self.data.on_leakage == "drop" and len(leaking):
             train, positions = self.plan.parts["train"]
@@ -155,6 +160,8 @@ class _Preparation:
                     "no_rows", "error", "train", 0, "every training row leaks into validation or test", True
                 )
         limit_rows(self.plan, self.data)
+        if not self.ledger.blocking:  # what the good rows alone lack is no news while others are broken
+            check_targets(self.plan, self.task, self.data, self.ledger)
 
     def write(self, output_dir: Path) -> None:
         """Write the splits, and last `dataset_info.json`, so that its presence means that they are complete."""
@@ -181,7 +188,7 @@ class _Preparation:
             "rows": self.rows,
             "splits": self.plan.notes,
             "seed": self.data.seed,
-        }
+        } | describe_target(self.plan, self.task)
         text = json.dumps(info, ensure_ascii=False, indent=2) + "\n"
         (output_dir / INFO_FILE).write_text(text, encoding="utf-8")
 
@@ -205,7 +212,8 @@ class _Preparation:
             warnings=self.ledger.count("warning"),
             findings=self.ledger.findings,
             columns=summarize_columns({split: reader.columns for split, reader in self.readers.items()}, self.task),
-            lengths=summarize_lengths(self.plan),
+            lengths=summarize_lengths(self.plan, self.task.optional_columns),
+            targets=summarize_targets(self.plan, self.task),
         )
 
     def _complain_about_no_rows(self, split: str, rows_read: int) -> None:

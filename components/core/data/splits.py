@@ -8,7 +8,9 @@ import numpy as np
 from components.core.data.contract.ledger import Ledger
 from components.core.data.contract.spool import Spool
 from components.core.data.sources import SPLITS
+from components.core.data.strata import cut_strata, stratify
 from components.core.recipe import DataConfig
+from components.core.tasks.seam import RowContract
 
 Positions = np.ndarray[Any, np.dtype[np.intp]]
 _SHARE_OF_EACH = 0.1
@@ -25,12 +27,15 @@ class Plan:
     """How each split was made, for the report."""
 
 
-def plan_splits(spools: dict[str, Spool], usable: dict[str, Positions], data: DataConfig, ledger: Ledger) -> Plan:
+def plan_splits(
+    spools: dict[str, Spool], usable: dict[str, Positions], task: RowContract, data: DataConfig, ledger: Ledger
+) -> Plan:
     """Decide where each row goes.
 
     Args:
         spools: Rows of the splits that the dataset has; `train` is one of them.
         usable: Positions that may be used, by split.
+        task: Decides by what a cut is stratified.
         data: Seed.
         ledger: Gets an error when there are too few rows to cut.
     """
@@ -50,24 +55,36 @@ def plan_splits(spools: dict[str, Spool], usable: dict[str, Positions], data: Da
     share = _SHARE_OF_EACH if len(missing) == 2 else _SHARE_OF_ONE
     rng = np.random.default_rng(data.seed)
     wanted = max(1, round(share * len(positions)))
-    groups = train.hashes("group")[positions]
-    taken, unit = _cut(groups, [wanted] * len(missing), rng), "contexts"
-    if taken is None:
-        ledger.add(
-            "split_by_rows", "warning", "train", 0,
-            "too few or too unequal contexts to keep each in one split; cut by rows, so contexts recur across splits",
-        )  # fmt: skip
-        order = rng.permutation(len(positions))
-        taken = [order[number * wanted : (number + 1) * wanted] for number in range(len(missing))]
-        unit = "rows"
+    taken, how = _take(train, positions, [wanted] * len(missing), task, rng, ledger)
     kept = np.setdiff1d(np.arange(len(positions)), np.concatenate(taken))
     for split, part in zip(missing, taken, strict=True):
         plan.parts[split] = (train, positions[part])
-        how = "shuffled by contexts, which stay whole" if unit == "contexts" else "shuffled row by row"
         plan.notes[split] = f"{len(part):,} rows ({share:.0%}) cut from train, {how}, seed {data.seed}"
     plan.parts["train"] = (train, positions[rng.permutation(kept)])
     plan.notes["train"] = f"the rest of the dataset's train split, shuffled with seed {data.seed}"
     return plan
+
+
+def _take(
+    train: Spool, positions: Positions, wanted: list[int], task: RowContract, rng: np.random.Generator, ledger: Ledger
+) -> tuple[list[Positions], str]:
+    """Rows of each new split as indices into `positions`, and how they were chosen."""
+    groups = train.hashes("group")[positions]
+    strata = stratify(train.targets, positions, task.target_kind)
+    parts = cut_strata(strata, groups, wanted, rng) if strata else None
+    if strata and parts:
+        return parts, f"shuffled and stratified {strata.by}; rows with the same text stay together"
+    parts = _cut(groups, wanted, rng)
+    if parts:
+        unit = "texts, which stay together (too few rows to stratify)" if strata else "contexts, which stay whole"
+        return parts, f"shuffled by {unit}"
+    unit = "texts" if strata else "contexts"
+    ledger.add(
+        "split_by_rows", "warning", "train", 0,
+        f"too few or too unequal {unit} to keep each in one split; cut by rows, so {unit} recur across splits",
+    )  # fmt: skip
+    order, size = rng.permutation(len(positions)), wanted[0]
+    return [order[number * size : (number + 1) * size] for number in range(len(wanted))], "shuffled row by row"
 
 
 def limit_rows(plan: Plan, data: DataConfig) -> None:

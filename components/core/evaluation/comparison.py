@@ -35,7 +35,7 @@ from components.core.evaluation.results import (
 from components.core.evaluation.summary import summarize_markdown
 from components.core.recipe import EvaluationConfig, GateConfig, ModelConfig, TaskConfig
 from components.core.settings import Settings
-from components.core.tasks import Row, Task, get_task
+from components.core.tasks import Row, Task, get_generative_task
 
 FEW_ROWS = 30
 
@@ -68,7 +68,7 @@ def evaluate(
     candidates = [base_candidate(model, tuned.prompt, settings), tuned]
     if champion_dir is not None:
         candidates.append(champion_candidate(champion_dir, model, settings))
-    reader = get_task(task)
+    reader = get_generative_task(task)
     predictions = {
         candidate.name: predict(candidate, reader, rows, evaluation, settings.cache) for candidate in candidates
     }

@@ -1,6 +1,6 @@
 """The recipe reference in docs/recipe.md, made from the types: `python -m components.core.recipe.reference`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args, get_origin
 
@@ -27,15 +27,19 @@ def reference() -> str:
 def _section(name: str, field: FieldInfo) -> str:
     section = cast(type[Section], field.annotation)
     doc = (section.__doc__ or "").strip().splitlines()[0]
-    rows = "".join(_row(key, inner) for key, inner in section.model_fields.items())
-    return f"\n## {name}\n\n{doc}\n\n| key | type | default | meaning |\n|---|---|---|---|\n{rows}"
+    return f"\n## {name}\n\n{doc}\n\n{table(section.model_fields)}"
+
+
+def table(fields: Mapping[str, FieldInfo]) -> str:
+    """A Markdown table of fields: key, type with limits, default, meaning."""
+    return "| key | type | default | meaning |\n|---|---|---|---|\n" + "".join(_row(*each) for each in fields.items())
 
 
 def _row(key: str, field: FieldInfo) -> str:
     limits = ", ".join(_limits(field))
     kind = _type_name(field.annotation) + (f", {limits}" if limits else "")
     default = "none" if field.default is None else str(field.default).replace("\n", "\\n")
-    cells = (f"`{key}`", kind, f"`{default}`", field.description or "")
+    cells = (f"`{key}`", kind, "required" if field.is_required() else f"`{default}`", field.description or "")
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 

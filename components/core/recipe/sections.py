@@ -3,9 +3,9 @@
 Each section is one pipeline parameter, so that a step's cache key changes only with its own section.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -21,8 +21,8 @@ class Section(BaseModel):
 class TaskConfig(Section):
     """What the model learns to do and how a row becomes a prompt."""
 
-    name: Literal["context_qa"] = "context_qa"
-    """Task; `context_qa` answers a question from a given context."""
+    name: Literal["context_qa", "single_label", "multi_label", "regression", "ner"] = "context_qa"
+    """What is learned; the other keys of this section are for `context_qa`, answering a question from a context."""
     prompt_template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
     """Prompt with the placeholders {context} and {question}; it is saved with the weights and used for serving."""
     no_answer_text: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = "not in the context"
@@ -37,6 +37,15 @@ class TaskConfig(Section):
         if missing:
             raise ValueError(f"must hold {' and '.join(missing)} exactly once")
         return template
+
+    @model_validator(mode="after")
+    def _has_no_prompt_without_a_question(self) -> Self:
+        fields = type(self).model_fields
+        # a pipeline parameter holds every key, so only a changed value says that somebody meant it
+        changed = [key for key in fields if key != "name" and getattr(self, key) != fields[key].default]
+        if self.name != "context_qa" and changed:
+            raise ValueError(f"{self.name} has no prompt, yet {', '.join(changed)} is set; remove it")
+        return self
 
 
 class ModelConfig(Section):

@@ -1,13 +1,52 @@
 """One file per task; `get_task` finds it by the name in the recipe."""
 
+from components.core.errors import ConfigError
 from components.core.recipe import TaskConfig
 from components.core.tasks.context_qa import ContextQA
+from components.core.tasks.multi_label import MultiLabel
+from components.core.tasks.ner import NamedEntities
 from components.core.tasks.prompt import Prompt, read_prompt, write_prompt
-from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, Task
+from components.core.tasks.regression import Regression
+from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, RowContract, Task
+from components.core.tasks.single_label import SingleLabel
 
-__all__ = ["Encoded", "EncodedPrompts", "Finding", "Prompt", "Row", "Task", "get_task", "read_prompt", "write_prompt"]
+__all__ = [
+    "Encoded",
+    "EncodedPrompts",
+    "Finding",
+    "Prompt",
+    "Row",
+    "RowContract",
+    "Task",
+    "get_generative_task",
+    "get_task",
+    "read_prompt",
+    "write_prompt",
+]
 
 
-def get_task(config: TaskConfig) -> Task:
+def get_task(config: TaskConfig) -> RowContract:
     """The task that a recipe names."""
-    return {"context_qa": ContextQA}[config.name](config)
+    match config.name:
+        case "context_qa":
+            return ContextQA(config)
+        case "single_label":
+            return SingleLabel()
+        case "multi_label":
+            return MultiLabel()
+        case "regression":
+            return Regression()
+        case "ner":
+            return NamedEntities()
+
+
+def get_generative_task(config: TaskConfig) -> Task:
+    """The task that a recipe names, if its model generates text.
+
+    Raises:
+        ConfigError: If it is one that a classification or regression head answers.
+    """
+    task = get_task(config)
+    if not isinstance(task, ContextQA):
+        raise ConfigError(f"task.name={config.name} generates no text. Use task.name=context_qa here.")
+    return task

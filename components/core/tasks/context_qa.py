@@ -9,7 +9,7 @@ from components.core.tasks.prompt import Prompt
 from components.core.tasks.qa_rows import parse_qa_row
 from components.core.tasks.qa_text import Example, Renderer, encode_to_fit, first_token_from
 from components.core.tasks.rendering import IGNORED_LABEL, layout, text_encoder
-from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row
+from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, Target, TargetKind
 
 
 class ContextQA:
@@ -18,6 +18,8 @@ class ContextQA:
     name = "context_qa"
     columns: Sequence[str] = ("context", "question", "answers")
     optional_columns: Sequence[str] = ("id", "title", "is_impossible")
+    text_columns: Sequence[str] = columns
+    target_kind: TargetKind = "answer"
     metric_names: Sequence[str] = ("f1", "exact_match")
 
     def __init__(self, config: TaskConfig) -> None:
@@ -35,6 +37,10 @@ class ContextQA:
         """The answer that is trained on, normalised; "" for a row without one."""
         texts = row["answers"]["text"]
         return normalize_answer(texts[0]) if texts else ""
+
+    def row_target(self, row: Row) -> Target:
+        """None: the answer is a text."""
+        return None
 
     def encode(self, rows: Sequence[Row], tokenizer: Any, prompt: Prompt, max_length: int, window: bool) -> Encoded:
         """Render and tokenize rows with the loss on the first answer and the end of its turn only.

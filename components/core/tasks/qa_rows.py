@@ -6,41 +6,34 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from components.core.tasks.fields import (
+    BadFieldError,
+    Parser,
+    check_text,
+    missing,
+    parse_fields,
+    parse_id,
+    parse_text,
+    type_name,
+)
 from components.core.tasks.seam import Finding, Row
-
-
-class _BadRowError(Exception):
-    """A row cannot be used; holds the finding that says why."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.finding = Finding(kind, "error", message)
 
 
 def parse_qa_row(raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
     """Check one SQuAD-like row and give it back in canonical form, or None and every reason why not."""
-    findings: list[Finding] = []
-    errors: list[Finding] = []
-    values: dict[str, Any] = {}
-    for field, parse in (
-        ("context", _parse_text),
-        ("question", _parse_text),
-        ("title", _parse_title),
-        ("answers", _parse_answers),
-    ):
-        try:
-            values[field] = parse(raw, field)
-        except _BadRowError as error:
-            errors.append(error.finding)
-    try:
-        row_id = _parse_id(raw, findings)
-    except _BadRowError as error:
-        errors.append(error.finding)
-    if errors:
-        return None, errors + findings
+    parsers: dict[str, Parser] = {
+        "context": parse_text,
+        "question": parse_text,
+        "title": _parse_title,
+        "answers": _parse_answers,
+        "id": parse_id,
+    }
+    values, findings = parse_fields(raw, parsers)
+    if values is None:
+        return None, findings
     texts, starts, answer_findings = _place_answers(values["context"], *values["answers"])
-    row: Row = {"id": row_id or _content_id(values["context"], values["question"], texts)}
-    if values["title"] is not None:
+    row: Row = {"id": values.get("id") or _content_id(values["context"], values["question"], texts)}
+    if "title" in values:
         row["title"] = values["title"]
     row |= {
         "context": values["context"],
@@ -50,95 +43,44 @@ def parse_qa_row(raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
     return row, findings + answer_findings
 
 
-def _type_name(value: Any) -> str:
-    names = {"str": "text", "NoneType": "null", "bool": "true/false", "int": "a number", "float": "a number"}
-    return names.get(type(value).__name__, f"a {type(value).__name__}")
+def _parse_title(raw: Mapping[str, Any], field: str, findings: list[Finding]) -> str | None:
+    return None if raw.get(field) is None else check_text(raw[field], field)
 
 
-def _check_text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise _BadRowError("wrong_type", f"{field}: expected text, found {_type_name(value)}")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise _BadRowError(
-                "not_unicode", f"{field}: holds half of a surrogate pair at character {error.start}; repair the text"
-            ) from error
-    return value
-
-
-def _missing(raw: Mapping[str, Any], field: str, expected: str) -> _BadRowError:
-    if field in raw:
-        return _BadRowError("missing_field", f"{field}: expected {expected}, found null")
-    found = ", ".join(str(name)[:40] for name in list(raw)[:10]) or "none"
-    return _BadRowError(
-        "missing_field",
-        f"{field}: expected {expected}, but there is no such column (found: {found}). Map names with data.columns.",
-    )
-
-
-def _parse_text(raw: Mapping[str, Any], field: str) -> str:
-    if raw.get(field) is None:
-        raise _missing(raw, field, "text")
-    text = _check_text(raw[field], field)
-    if not text.strip():
-        raise _BadRowError("empty_text", f"{field}: is empty")
-    return text
-
-
-def _parse_title(raw: Mapping[str, Any], field: str) -> str | None:
-    return None if raw.get(field) is None else _check_text(raw[field], field)
-
-
-def _parse_id(raw: Mapping[str, Any], findings: list[Finding]) -> str | None:
-    value = raw.get("id")
-    if value is None or value != value:  # NaN is how a table spells a missing value
-        return None
-    if isinstance(value, str):
-        return _check_text(value, "id").strip() or None
-    if isinstance(value, (dict, list)):
-        raise _BadRowError("wrong_type", f"id: expected text, found {_type_name(value)}")
-    # a JSON number that went through a float column comes back as 7.0
-    text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-    findings.append(Finding("id_not_text", "warning", f"id: {_type_name(value)} was turned into text"))
-    return text
-
-
-def _parse_answers(raw: Mapping[str, Any], field: str) -> tuple[list[str], list[int], bool]:
+def _parse_answers(raw: Mapping[str, Any], field: str, findings: list[Finding]) -> tuple[list[str], list[int], bool]:
     """Texts and starts of the answers (-1 where none is given), and whether the row says that there are none."""
     impossible = _parse_impossible(raw)
     value = raw.get(field)
     if value is None:
         if impossible:
             return [], [], True
-        raise _missing(raw, field, "texts with their starts")
+        raise missing(raw, field, "texts with their starts")
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
         with suppress(ValueError):  # a JSON value inside a CSV column
             value = json.loads(value)
     starts: Any = None
     if isinstance(value, dict):
         if "text" not in value:
-            raise _BadRowError("missing_field", "answers.text: is missing; it must be a list of texts")
+            raise BadFieldError("missing_field", "answers.text: is missing; it must be a list of texts")
         value, starts = value["text"], value.get("answer_start")
         if not isinstance(value, list):
-            raise _BadRowError("wrong_type", f"answers.text: expected a list of texts, found {_type_name(value)}")
+            raise BadFieldError("wrong_type", f"answers.text: expected a list of texts, found {type_name(value)}")
     elif isinstance(value, str):
         value = [value]
     elif not isinstance(value, list):
-        raise _BadRowError(
-            "wrong_type", f'answers: expected {{"text": [...], "answer_start": [...]}}, found {_type_name(value)}'
+        raise BadFieldError(
+            "wrong_type", f'answers: expected {{"text": [...], "answer_start": [...]}}, found {type_name(value)}'
         )
-    texts = [_check_text(text, f"answers.text[{number}]") for number, text in enumerate(value)]
+    texts = [check_text(text, f"answers.text[{number}]") for number, text in enumerate(value)]
     starts = _check_starts(starts, len(texts))
     if impossible and any(text.strip() for text in texts):
-        raise _BadRowError("contradiction", "is_impossible is true but answers hold text; correct one of them")
+        raise BadFieldError("contradiction", "is_impossible is true but answers hold text; correct one of them")
     if texts and not impossible and not any(text.strip() for text in texts):
-        raise _BadRowError(
+        raise BadFieldError(
             "blank_answers", "answers: only whitespace. Remove them and set is_impossible if there is no answer."
         )
     if impossible is False and not texts:
-        raise _BadRowError("contradiction", "is_impossible is false but there is no answer; correct one of them")
+        raise BadFieldError("contradiction", "is_impossible is false but there is no answer; correct one of them")
     return texts, starts, impossible is True
 
 
@@ -150,22 +92,22 @@ def _parse_impossible(raw: Mapping[str, Any]) -> bool | None:
         return value
     if isinstance(value, (int, float)) and value in (0, 1):
         return bool(value)
-    raise _BadRowError("wrong_type", f"is_impossible: expected true or false, found {_type_name(value)}")
+    raise BadFieldError("wrong_type", f"is_impossible: expected true or false, found {type_name(value)}")
 
 
 def _check_starts(starts: Any, count: int) -> list[int]:
     if starts is None:
         return [-1] * count
     if not isinstance(starts, list):
-        raise _BadRowError(
-            "wrong_type", f"answers.answer_start: expected a list of whole numbers, found {_type_name(starts)}"
+        raise BadFieldError(
+            "wrong_type", f"answers.answer_start: expected a list of whole numbers, found {type_name(starts)}"
         )
     if len(starts) != count:
-        raise _BadRowError("wrong_type", f"answers: {count} texts but {len(starts)} starts; give one start per text")
+        raise BadFieldError("wrong_type", f"answers: {count} texts but {len(starts)} starts; give one start per text")
     for start in starts:
         whole = isinstance(start, int) or (isinstance(start, float) and start.is_integer())
         if not whole or isinstance(start, bool):
-            raise _BadRowError("wrong_type", f"answers.answer_start: expected whole numbers, found {_type_name(start)}")
+            raise BadFieldError("wrong_type", f"answers.answer_start: expected whole numbers, found {type_name(start)}")
     return [int(start) for start in starts]
 
 

@@ -9,6 +9,11 @@ from components.core.tasks.prompt import Prompt
 Row = dict[str, Any]
 """One example in the task's own schema, as it stands in the prepared JSON Lines files."""
 
+TargetKind = Literal["answer", "label", "labels", "score", "entities"]
+"""What a row teaches: a text, one label, a set of labels, a number, or entities (each with a type)."""
+Target = list[str] | float | None
+"""Labels of a row (of `entities`: a type for each), its number, or None for a text."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -43,15 +48,16 @@ class EncodedPrompts:
     cut: list[bool]
 
 
-class Task(Protocol):
-    """What a task module offers. All methods take and return plain values; none reads a file."""
+class RowContract(Protocol):
+    """What data preparation asks of every task. All methods take and return plain values; none reads a file."""
 
     name: str
     columns: Sequence[str]
     """Required columns of the task's schema."""
     optional_columns: Sequence[str]
-    metric_names: Sequence[str]
-    """Metrics that `score_rows` gives for each row, the most telling first."""
+    text_columns: Sequence[str]
+    """Columns that hold text, whose lengths are reported."""
+    target_kind: TargetKind
 
     def parse_row(self, raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
         """Check one raw row against the schema and give it back in canonical form, or None and why not."""
@@ -61,6 +67,16 @@ class Task(Protocol):
 
     def row_answer(self, row: Row) -> str:
         """Canonical text of what the row teaches, to tell a duplicate from a conflict."""
+
+    def row_target(self, row: Row) -> Target:
+        """What the row teaches, for splits, counts and the label map."""
+
+
+class Task(RowContract, Protocol):
+    """A task whose model generates text: what tokenization, training and evaluation ask of it as well."""
+
+    metric_names: Sequence[str]
+    """Metrics that `score_rows` gives for each row, the most telling first."""
 
     def encode(self, rows: Sequence[Row], tokenizer: Any, prompt: Prompt, max_length: int, window: bool) -> Encoded:
         """Render and tokenize a batch of rows with the loss on the answer only."""

@@ -12,7 +12,7 @@ from components.core.data.contract.reading import Progress
 from components.core.data.contract.spool import Spool
 from components.core.data.splits import Plan, Positions
 from components.core.recipe import DataConfig
-from components.core.tasks.seam import Task
+from components.core.tasks.seam import RowContract
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _REMEMBERED_QUESTIONS = 50_000
 _REMEMBERED_WORDS = 100
 
 
-def find_leaks(plan: Plan, task: Task, data: DataConfig, ledger: Ledger) -> Positions:
+def find_leaks(plan: Plan, task: RowContract, data: DataConfig, ledger: Ledger) -> Positions:
     """Report leaking training rows and return their positions in the training spool."""
     train, positions = plan.parts["train"]
     held_out = [(split, *plan.parts[split]) for split in HELD_OUT if split in plan.parts]
@@ -48,7 +48,11 @@ def find_leaks(plan: Plan, task: Task, data: DataConfig, ledger: Ledger) -> Posi
 
 
 def _near(
-    train: Spool, positions: Positions, held_out: list[tuple[str, Spool, Positions]], task: Task, data: DataConfig
+    train: Spool,
+    positions: Positions,
+    held_out: list[tuple[str, Spool, Positions]],
+    task: RowContract,
+    data: DataConfig,
 ) -> Iterator[tuple[int, str, int, float]]:
     """Number in `positions`, split and row of the copy, and similarity, of each near copy."""
     fixed = _HeldOut(held_out, task)
@@ -74,7 +78,7 @@ def _near(
 class _HeldOut:
     """The rows of validation and test, by one running number."""
 
-    def __init__(self, held_out: list[tuple[str, Spool, Positions]], task: Task) -> None:
+    def __init__(self, held_out: list[tuple[str, Spool, Positions]], task: RowContract) -> None:
         self._task = task
         self._rows = [(split, spool, int(position)) for split, spool, rows in held_out for position in rows]
         self._asked: dict[int, frozenset[str]] = {}

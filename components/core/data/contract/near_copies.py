@@ -28,8 +28,9 @@ Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 
 
 def words_of(text: str) -> list[str]:
-    """Words without case and punctuation."""
-    return _WORD.findall(text.casefold())
+    """Words without case and punctuation; of a text without any (emoji, say), what white space parts."""
+    folded = text.casefold()
+    return _WORD.findall(folded) or folded.split()
 
 
 def asked_words(text: str) -> frozenset[str]:

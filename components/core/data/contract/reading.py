@@ -13,7 +13,7 @@ from components.core.data.contract.spool import Spool, encode_row
 from components.core.data.naming import missing_columns_message, rename
 from components.core.data.sources import NumberedRow
 from components.core.recipe import DataConfig
-from components.core.tasks.seam import Task
+from components.core.tasks.seam import RowContract
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Progress:
 class SplitReader:
     """One pass over the rows of one split."""
 
-    def __init__(self, split: str, task: Task, data: DataConfig, ledger: Ledger, path: Path) -> None:
+    def __init__(self, split: str, task: RowContract, data: DataConfig, ledger: Ledger, path: Path) -> None:
         self.columns = Columns()
         self.spool = Spool(path, task)
         self.rows_read = 0
@@ -118,7 +118,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def check_drift(columns: dict[str, Columns], task: Task, ledger: Ledger) -> None:
+def check_drift(columns: dict[str, Columns], task: RowContract, ledger: Ledger) -> None:
     """Warn about columns that differ in presence or type between the splits."""
     present = {split: counts for split, counts in columns.items() if counts.rows}
     used = {*task.columns, *task.optional_columns}

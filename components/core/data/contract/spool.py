@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from components.core.tasks.seam import Row, Task
+from components.core.data.contract.targets import Targets
+from components.core.tasks.seam import Row, RowContract
 
 GROUP_COLUMN = "context"
 """Rows that share this text stay in one split when splits are cut."""
@@ -34,7 +35,7 @@ def hash64(text: str) -> int:
 class Spool:
     """Rows in the order in which they were read; `add` them, then `close`, then read them by position."""
 
-    def __init__(self, path: Path, task: Task) -> None:
+    def __init__(self, path: Path, task: RowContract) -> None:
         self._task = task
         self._file = path.open("w+b")
         self._map: mmap.mmap | None = None
@@ -46,6 +47,8 @@ class Spool:
         self.file_names: list[str] = []
         self.lengths: dict[str, tuple[array[int], array[int]]] = {}
         """Characters and words of each text column, by row."""
+        self.targets = Targets()
+        """What each row teaches."""
         self.renamed: dict[int, str] = {}
         """Suffix that makes a generated id unique, by position."""
 
@@ -62,13 +65,15 @@ class Spool:
         columns = self._columns
         columns["key"].append(hash64(key))
         columns["answer"].append(hash64(self._task.row_answer(row)))
-        columns["id"].append(hash64(str(row.get("id", len(self)))))
+        # a row without an id repeats nobody's; no id starts with a line break
+        columns["id"].append(hash64(str(row.get("id", f"\n{len(self)}"))))
         columns["group"].append(hash64(group) if isinstance(group, str) else columns["key"][-1])
         columns["row"].append(number)
         self._given_id.append(given_id)
         if not self.file_names or self.file_names[-1] != file:
             self.file_names.append(file)
         self._files.append(len(self.file_names) - 1)
+        self.targets.add(self._task.row_target(row))
         self._measure(row)
 
     def close(self) -> None:
@@ -111,7 +116,7 @@ class Spool:
         return bool(self._given_id[position])
 
     def _measure(self, row: Row) -> None:
-        for name in self._task.columns:
+        for name in self._task.text_columns:
             text = text_of(row.get(name))
             characters, words = self.lengths.setdefault(name, (array("I"), array("I")))
             characters.append(len(text))
@@ -119,9 +124,11 @@ class Spool:
 
 
 def text_of(value: Any) -> str:
-    """The text in a value: itself, or the first of its `text` list (an answer without one is empty)."""
+    """The text in a value: itself, its words, or the first of its `text` list (an answer without one is empty)."""
     if isinstance(value, str):
         return value
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     if isinstance(value, dict):
         texts = value.get("text")
         return str(texts[0]) if isinstance(texts, list) and texts else ""

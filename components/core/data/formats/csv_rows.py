@@ -108,10 +108,10 @@ class _Table:
 
 
 def _value(name: str, cell: str) -> Any:
-    """CSV has no types: an empty cell is null, and a JSON list or object (as `answers` needs it) is read as such."""
+    """CSV has no types: an empty cell is null, and JSON in `answers` is read; tasks read other lists themselves."""
     if not cell:
         return None
-    if cell[0] in "[{" and cell[-1] in "]}" and name not in ("context", "question", "title"):
+    if name == "answers" and cell[0] in "[{" and cell[-1] in "]}":
         try:
             return json.loads(cell)
         except (ValueError, RecursionError):

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from components.core.data.formats.class_names import name_classes, read_class_names, remark_names
 from components.core.data.formats.lines import SUSPICIOUS_FROM_BYTES
 from components.core.data.formats.parsed import BrokenFile, Limits, Parsed
 
@@ -26,11 +27,15 @@ def read_parquet(path: Path, limits: Limits, wanted: Collection[str]) -> Iterato
             groups = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
             _check_size(sum(groups), path.stat().st_size, limits)
             columns = [name for name in file.schema_arrow.names if name in wanted] or None
+            names = read_class_names(file.schema_arrow.metadata)
+            names = {name: classes for name, classes in names.items() if name in (columns or ())}
+            if names:
+                yield remark_names(names)
             row = 0
             for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
                 for value in batch.to_pylist():
                     row += 1
-                    yield Parsed(row, value)
+                    yield Parsed(row, name_classes(value, names))
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise BrokenFile(

@@ -2,6 +2,6 @@
 
 from components.core.data.report.dataset_report import DatasetReport, write_report
 from components.core.data.report.page import write_page
-from components.core.data.report.summaries import summarize_columns, summarize_lengths
+from components.core.data.report.summaries import summarize_columns, summarize_lengths, summarize_targets
 
-__all__ = ["DatasetReport", "summarize_columns", "summarize_lengths", "write_page", "write_report"]
+__all__ = ["DatasetReport", "summarize_columns", "summarize_lengths", "summarize_targets", "write_page", "write_report"]

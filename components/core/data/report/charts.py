@@ -2,7 +2,7 @@
 
 from html import escape
 
-from components.core.data.report.dataset_report import LengthSummary
+from components.core.data.report.dataset_report import LengthSummary, ScoreSummary
 
 _WIDTH, _HEIGHT, _FOOT = 340, 130, 18
 
@@ -22,8 +22,9 @@ def bars(values: dict[str, int]) -> str:
     return f'<svg role="img" aria-label="rows by split" width="580" height="{22 * len(values)}">{"".join(lines)}</svg>'
 
 
-def histogram(summary: LengthSummary, title: str) -> str:
-    """Rows by length."""
+def histogram(summary: LengthSummary | ScoreSummary, title: str) -> str:
+    """Rows by length, or by score."""
+    form = ",.0f" if isinstance(summary, LengthSummary) else ".3g"
     most = max([*summary.counts, 1])
     step = _WIDTH / max(1, len(summary.counts))
     rects = []
@@ -33,11 +34,11 @@ def histogram(summary: LengthSummary, title: str) -> str:
         rects.append(
             f'<rect x="{number * step:.1f}" y="{_HEIGHT - height:.1f}" '
             f'width="{max(1.0, step - 1):.1f}" height="{height:.1f}">'
-            f"<title>{low:,.0f} to {high:,.0f}: {count:,} rows</title></rect>"
+            f"<title>{low:{form}} to {high:{form}}: {count:,} rows</title></rect>"
         )
     ends = (
-        f'<text x="0" y="{_HEIGHT + 14}">{summary.edges[0]:,.0f}</text>'
-        f'<text x="{_WIDTH}" y="{_HEIGHT + 14}" text-anchor="end">{summary.edges[-1]:,.0f}</text>'
+        f'<text x="0" y="{_HEIGHT + 14}">{summary.edges[0]:{form}}</text>'
+        f'<text x="{_WIDTH}" y="{_HEIGHT + 14}" text-anchor="end">{summary.edges[-1]:{form}}</text>'
     )
     axis = f'<line x1="0" y1="{_HEIGHT}" x2="{_WIDTH}" y2="{_HEIGHT}"/>'
     size = f'width="{_WIDTH}" height="{_HEIGHT + _FOOT}"'

@@ -41,6 +41,36 @@ class LengthSummary:
 
 
 @dataclass
+class ScoreSummary:
+    """Scores of one split, in their own unit."""
+
+    minimum: float
+    median: float
+    mean: float
+    std: float
+    maximum: float
+    edges: list[float]
+    """Bounds of the histogram's bins, the same in each split; one more than there are counts."""
+    counts: list[int]
+
+
+@dataclass
+class TargetSummary:
+    """What the rows of the final splits teach."""
+
+    unit: str = ""
+    """What `labels` counts: `rows`, or `entities`; empty where a text or a number is learned."""
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Label or entity type -> split -> count, in the order of the label map."""
+    totals: dict[str, int] = field(default_factory=dict)
+    """Split -> rows, or entities, in all; a row with two labels counts once."""
+    unlabelled: dict[str, int] = field(default_factory=dict)
+    """Split -> rows without a label, or without an entity."""
+    scores: dict[str, ScoreSummary] = field(default_factory=dict)
+    """By split."""
+
+
+@dataclass
 class DatasetReport:
     """Counts, findings and origin of a prepared dataset."""
 
@@ -71,6 +101,7 @@ class DatasetReport:
     columns: list[ColumnSummary] = field(default_factory=list)
     lengths: dict[str, dict[str, list[LengthSummary]]] = field(default_factory=dict)
     """Split -> column -> characters and words."""
+    targets: TargetSummary = field(default_factory=TargetSummary)
 
     @property
     def page(self) -> Path:
@@ -86,6 +117,8 @@ class DatasetReport:
         numbers = {f"{split}_rows": rows for split, rows in self.rows.items()}
         numbers |= {"errors": self.errors, "warnings": self.warnings, "dropped_rows": sum(self.dropped.values())}
         numbers |= {f"data_{finding.kind}": finding.count for finding in self.findings}
+        if self.targets.unit:
+            numbers["entity_types" if self.targets.unit == "entities" else "labels"] = len(self.targets.labels)
         return {name: float(value) for name, value in numbers.items()}
 
     def to_json(self) -> dict[str, Any]:

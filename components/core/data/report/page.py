@@ -1,18 +1,21 @@
-"""The report as one self-contained HTML page: no script, no outside file, text of the data never in it."""
+"""The report as one self-contained HTML page: no script, no outside file, no text of the data but the labels."""
 
 from collections.abc import Collection
 from html import escape
 from pathlib import Path
 
 from components.core.data.contract.ledger import FindingCount
+from components.core.data.naming import printable
 from components.core.data.report.charts import bars, histogram
 from components.core.data.report.dataset_report import PAGE_FILE, DatasetReport, LengthSummary
 from components.core.data.report.style import STYLE
 
+_SHOWN_LABELS = 300
+
 
 def write_page(report: DatasetReport, output_dir: Path) -> None:
     """Write `report.html`."""
-    sections = (_header, _tiles, _splits, _findings, _columns, _lengths, _origin)
+    sections = (_header, _tiles, _splits, _targets, _findings, _columns, _lengths, _origin)
     body = "\n".join(section(report) for section in sections)
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -55,6 +58,34 @@ def _splits(report: DatasetReport) -> str:
     if dropped:
         text += "<h3>Rows left out</h3>" + _table(["reason", "rows"], dropped, numeric={1})
     return text
+
+
+def _targets(report: DatasetReport) -> str:
+    """Labels, entities or scores by split; nothing for a task that learns text."""
+    targets = report.targets
+    if targets.scores:
+        rows, charts = [], []
+        for split, summary in targets.scores.items():
+            values = (summary.minimum, summary.median, summary.mean, summary.std, summary.maximum)
+            rows.append([split, *(f"{value:.4g}" for value in values)])
+            charts.append(histogram(summary, f"{split}, score"))
+        table = _table(["split", "min", "median", "mean", "std", "max"], rows, numeric={1, 2, 3, 4, 5})
+        return f"<h2>Scores</h2>{table}<div class='charts'>{''.join(charts)}</div>"
+    if not targets.unit:
+        return ""
+    splits, totals = list(targets.totals), targets.totals
+    rows = [
+        [printable(label), *(f"{counts[split]:,} ({counts[split] / max(1, totals[split]):.1%})" for split in splits)]
+        for label, counts in list(targets.labels.items())[:_SHOWN_LABELS]
+    ]
+    if len(targets.labels) > _SHOWN_LABELS:
+        rows.append([f"and {len(targets.labels) - _SHOWN_LABELS:,} more (report.json has all)", *("" for _ in splits)])
+    none = "rows without an entity" if targets.unit == "entities" else "rows without a label"
+    rows.append([none, *(f"{targets.unlabelled[split]:,}" for split in splits)])
+    head = ["entity type" if targets.unit == "entities" else "label", *(f"{split} {targets.unit}" for split in splits)]
+    note = f"<p class='soft'>{len(targets.labels):,} in all, in the order of their numbers in the model.</p>"
+    title = "Entities" if targets.unit == "entities" else "Labels"
+    return f"<h2>{title}</h2>{note}{_table(head, rows, numeric=set(range(1, len(splits) + 1)))}"
 
 
 def _findings(report: DatasetReport) -> str:

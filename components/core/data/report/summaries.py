@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 from components.core.data.contract.columns import Columns
-from components.core.data.report.dataset_report import ColumnSummary, LengthSummary
+from components.core.data.label_map import all_labels
+from components.core.data.report.dataset_report import ColumnSummary, LengthSummary, ScoreSummary, TargetSummary
 from components.core.data.splits import Plan
-from components.core.tasks.seam import Task
+from components.core.tasks.seam import RowContract
 
 BINS = 24
 
 
-def summarize_columns(columns: dict[str, Columns], task: Task) -> list[ColumnSummary]:
+def summarize_columns(columns: dict[str, Columns], task: RowContract) -> list[ColumnSummary]:
     """One entry per column of the input, the task's own first."""
     used = [*task.columns, *task.optional_columns]
     names = {name for counts in columns.values() for name in counts.counts}
@@ -29,7 +30,39 @@ def summarize_columns(columns: dict[str, Columns], task: Task) -> list[ColumnSum
     ]
 
 
-def summarize_lengths(plan: Plan) -> dict[str, dict[str, list[LengthSummary]]]:
+def summarize_targets(plan: Plan, task: RowContract) -> TargetSummary:
+    """Labels, entity types or scores of each split."""
+    parts = {split: (spool.targets, rows) for split, (spool, rows) in plan.parts.items() if len(rows)}
+    if task.target_kind == "answer" or not parts:
+        return TargetSummary()
+    if task.target_kind == "score":
+        scores = {split: targets.scores(rows) for split, (targets, rows) in parts.items()}
+        edges = np.histogram_bin_edges(np.concatenate(list(scores.values())), bins=BINS)
+        return TargetSummary(scores={split: _score_summary(values, edges) for split, values in scores.items()})
+    counts = {split: targets.counts(rows) for split, (targets, rows) in parts.items()}
+    entities = task.target_kind == "entities"
+    return TargetSummary(
+        unit="entities" if entities else "rows",
+        labels={label: {split: counts[split].get(label, 0) for split in counts} for label in all_labels(plan)},
+        totals={split: sum(counts[split].values()) if entities else len(rows) for split, (_, rows) in parts.items()},
+        unlabelled={split: targets.unlabelled(rows) for split, (targets, rows) in parts.items()},
+    )
+
+
+def _score_summary(values: "np.ndarray[Any, np.dtype[np.float64]]", edges: "np.ndarray[Any, Any]") -> ScoreSummary:
+    counts, _ = np.histogram(values, bins=edges)
+    return ScoreSummary(
+        float(values.min()),
+        float(np.median(values)),
+        float(values.mean()),
+        float(values.std()),
+        float(values.max()),
+        [float(edge) for edge in edges],
+        [int(count) for count in counts],
+    )
+
+
+def summarize_lengths(plan: Plan, optional: Sequence[str]) -> dict[str, dict[str, list[LengthSummary]]]:
     """Lengths of each text column in each split, in characters and in words."""
     return {
         split: {
@@ -38,6 +71,7 @@ def summarize_lengths(plan: Plan) -> dict[str, dict[str, list[LengthSummary]]]:
                 for unit, values in zip(("characters", "words"), lengths, strict=True)
             ]
             for name, lengths in spool.lengths.items()
+            if name not in optional or any(lengths[0])  # a pair that no row has
         }
         for split, (spool, positions) in plan.parts.items()
         if len(positions)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from components.core.data.formats import Parsed
+from components.core.data.formats.class_names import class_names, name_classes, remark_names
 from components.core.data.sources.source import SPLITS, NumberedRow, Source
 from components.core.errors import DataError, PlatformError, StorageError
 from components.core.recipe import DataConfig
@@ -87,9 +88,13 @@ def _rows(
     columns = [column for column in stream.column_names or [] if column in wanted]
     if columns:
         stream = stream.select_columns(columns)
+    features = stream.features.to_dict() if stream.features else {}
+    names = {column: classes for column, classes in class_names(features).items() if column in columns}
+    if names:
+        yield name, remark_names(names)
     try:
         for number, value in enumerate(stream, start=1):
-            yield name, Parsed(number, dict(value))
+            yield name, Parsed(number, name_classes(dict(value), names))
     except PlatformError:
         raise
     except Exception as error:

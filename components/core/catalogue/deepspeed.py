@@ -1,0 +1,60 @@
+"""DeepSpeed configurations: those for ZeRO-2 and ZeRO-3 that come with the product, and the check of a user's own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from components.core.errors import ConfigError
+
+GATHER = "stage3_gather_16bit_weights_on_model_save"
+
+
+def default_configuration(stage: int) -> dict[str, Any]:
+    """Configuration of ZeRO stage 2 or 3; the Trainer fills in each `auto` from its own arguments.
+
+    It names no optimizer and no scheduler, so that `optim` and `lr_scheduler_type` hold.
+    """
+    zero: dict[str, Any] = {"stage": stage, "overlap_comm": True, "contiguous_gradients": True}
+    if stage == 3:
+        sizes = ("reduce_bucket_size", "stage3_prefetch_bucket_size", "stage3_param_persistence_threshold")
+        # without gathering, a saved model would hold one process's share of the weights only
+        zero |= dict.fromkeys(sizes, "auto") | {GATHER: True}
+    else:
+        zero |= {"reduce_scatter": True, "reduce_bucket_size": 200_000_000, "allgather_bucket_size": 200_000_000}
+    return {
+        "bf16": {"enabled": "auto"},
+        "fp16": {"enabled": "auto"},
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+    }
+
+
+def read_configuration(path: Path) -> dict[str, Any]:
+    """Read a user's own configuration.
+
+    Raises:
+        ConfigError: If it cannot be read, has no integer stage, or is a ZeRO-3 that would save a part of the model.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"deepspeed={path}: cannot be read ({error.strerror}). Check the path.") from error
+    except ValueError as error:
+        raise ConfigError(f"deepspeed={path}: is not valid JSON ({error}). Correct the file.") from error
+    zero = found.get("zero_optimization") if isinstance(found, dict) else None
+    stage = zero.get("stage") if isinstance(zero, dict) else None
+    if not isinstance(zero, dict) or type(stage) is not int:
+        raise ConfigError(
+            f"deepspeed={path}: zero_optimization.stage is {json.dumps(stage)}, not an integer. "
+            'Write "zero_optimization": {"stage": 2} or 3.'
+        )
+    if stage == 3 and zero.get(GATHER) is not True:
+        raise ConfigError(
+            f"deepspeed={path}: ZeRO-3 with {GATHER}={json.dumps(zero.get(GATHER))} saves a part of the weights only. "
+            f'Set "{GATHER}": true in zero_optimization.'
+        )
+    return dict(found)
