@@ -91,8 +91,9 @@ images-test: setup ## Build the images and run each as a pod does, as root (IMAG
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)
 
-docs: setup ## Write docs/recipe.md again from the types
+docs: setup ## Write docs/recipe.md and docs/catalogue-parameters.md again from the types
 	@$(BIN)/python -m components.core.recipe.reference
+	@$(BIN)/python -m components.core.catalogue.reference
 
 starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
