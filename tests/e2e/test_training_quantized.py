@@ -1,6 +1,7 @@
 """QLoRA for real on a CPU: bitsandbytes' own layers, a tiny model. The product refuses CPUs, so the tests say where."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,39 @@ def test_checkpoints_of_other_bits_are_not_taken(tmp_path, train, monkeypatch):
         with pytest.raises(StorageError):
             train(precision="8")
     assert train(precision="4").resumed_from_step is None
+
+
+def test_two_processes_with_a_copy_each_train_as_one(tmp_path, train, base, tokens):
+    whole = train("whole")
+    script = tmp_path / "worker.py"
+    script.write_text(f"""
+import sys
+from pathlib import Path
+import bitsandbytes.nn.modules
+from components.core.recipe import LoraConfig, ModelConfig, TaskConfig, TrainingConfig
+from components.core.settings import Settings
+from components.core.training import process
+from components.core.training.distributed.sync import joined
+from components.core.training.hardware import Hardware
+from components.core.training.job import Job
+
+bitsandbytes.nn.modules.has_avx512bf16 = lambda: False
+process.choose_hardware = lambda training: Hardware("cpu", "fp32", "padded", "sdpa")
+training = TrainingConfig(precision="4", learning_rate=1e-2, tokens_per_batch=256, num_train_epochs=2)
+job = Job(
+    task=TaskConfig(), model=ModelConfig(model_id={str(base)!r}), training=training, lora=LoraConfig(),
+    tokens_dir=Path({str(tokens)!r}), output_dir=Path({str(tmp_path / "two")!r}),
+)
+with joined() as ranks:
+    process.train(job, Settings(whetstone_home=Path({str(tmp_path / "home-two")!r})), ranks)
+""")
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    info = json.loads((tmp_path / "two" / "training_info.json").read_text())
+    assert (info["world_size"], info["steps"]) == (2, whole.steps)
+    assert largest_difference(weights_of(tmp_path / "whole"), weights_of(tmp_path / "two")) < 1e-4
 
 
 def test_without_cuda_it_is_refused_before_the_model_is_looked_for(tmp_path, tokens, monkeypatch):

@@ -245,9 +245,9 @@ def least_memory(shape: ModelShape, recipe: Recipe, place: Place) -> Memory:
 def host_memory(shape: ModelShape, recipe: Recipe, place: Place) -> int:
     """Host memory of a training on a GPU: the process, and the weights, which are loaded and written from there.
 
-    Quantized weights are read into the GPU; the first process merges the adapter on the CPU, once.
+    Quantized weights are read into the GPU; for merging, and then for the evaluation, the stored ones are read once.
     """
     if recipe.training.quantized_bits:
-        return PROCESS_BYTES["cuda"] + shape.parameters * _WIDTH[shape.stored] * recipe.lora.merge_lora_weights
+        return PROCESS_BYTES["cuda"] + shape.parameters * _WIDTH[shape.stored]
     held = weight_precision(recipe.training, shape.stored, place.precision(recipe.training))
     return PROCESS_BYTES["cuda"] + shape.parameters * _WIDTH[held] * place.processes
