@@ -98,6 +98,9 @@ def test_the_loss_falls_and_the_folder_is_a_plain_model(tmp_path, train, base, b
     losses = [point["loss"] for point in points if "loss" in point]
     assert losses[-1] < losses[0] - 0.05
     assert result.precision == computed
+    assert (
+        f"The adapter was trained on weights of {bits} bits (QLoRA), then merged into them unquantized." in result.notes
+    )
     assert "quantization_config" not in json.loads((tmp_path / "model" / "config.json").read_text())
     merged, before = weights_of(tmp_path / "model"), weights_of(base)
     assert {name: weights.shape for name, weights in merged.items()} == {n: w.shape for n, w in before.items()}

@@ -46,6 +46,9 @@ class TrainingRun:
         self.rows, self.validation, self.output_dir, self.ranks = rows, validation, output_dir, ranks
         self.plan: Plan = plan_batches(rows.lengths, training)
         self.notes = list(hardware.notes)
+        if training.quantized_bits:
+            merged = ", then merged into them unquantized" if lora.merge_lora_weights else ""
+            self.notes.append(f"The adapter was trained on weights of {training.quantized_bits} bits (QLoRA){merged}.")
         if rows.left_out:
             self.notes.append(f"{rows.left_out} rows without a token to learn were left out.")
         if not len(validation):
