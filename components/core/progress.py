@@ -21,3 +21,5 @@ def log_to_stdout() -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("components").setLevel(logging.INFO)
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # peft imports it wherever it is installed; it warns of kernels for CPUs, and at each 8-bit product of its rounding
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,6 +1,7 @@
 import pytest
 from support.tiny_llama import write_tiny_llama
 
+from components.core.evaluation.candidates import split_layers
 from components.core.evaluation.generation import StopRule, generate_greedy, plan_batches, stop_rule
 from components.core.registry.base_model import read_tokenizer
 
@@ -134,3 +135,21 @@ def test_progress_is_reported_while_it_lasts(model, monkeypatch, caplog):
     assert [record.getMessage().split(" (")[0] for record in caplog.records] == [
         f"base: answered {done} of 4 rows" for done in (1, 2, 3, 4)
     ]
+
+
+def test_layers_that_do_not_fit_are_fetched_and_the_answers_stay(model, tokenizer, tmp_path):
+    """The disk stands in for host memory and this CPU for the GPU: what is fetched layer by layer is the same."""
+    from accelerate import dispatch_model
+    from transformers import AutoModelForCausalLM
+
+    split = AutoModelForCausalLM.from_pretrained(model.name_or_path).eval()
+    places = split_layers(split, free_bytes=split.get_memory_footprint() * 2)
+    assert places["model.embed_tokens"] == places["model.layers.0"] == 0
+    assert places["model.layers.1"] == places["lm_head"] == "cpu"
+    stand_ins = {name: "cpu" if place == 0 else "disk" for name, place in places.items()}
+    split = dispatch_model(split, device_map=stand_ins, main_device="cpu", offload_dir=str(tmp_path))
+    assert split.lm_head.weight.device.type == "meta"
+    stop = stop_rule(model, tokenizer, frozenset(), False)
+    prompts = prompts_of(5)
+    answers = [generate_greedy(one, prompts, stop, 6, 256, "base", 1.03) for one in (model, split)]
+    assert answers[0] == answers[1]

@@ -1,5 +1,7 @@
 """What the preflight says of models, recipes and GPU nodes; public models are held against published figures."""
 
+from dataclasses import replace
+
 import pytest
 from support.recorded_clusters import A10G, A100, T4, RecordedCluster, gpu_node, gpu_pod, healthy, without
 from support.tiny_training import write_base_model
@@ -24,6 +26,7 @@ from components.core.training.estimate import (
     estimate_memory,
     host_memory,
     least_memory,
+    weight_bytes,
 )
 
 GIB = 2**30
@@ -68,6 +71,26 @@ def gpu_nodes(*objects):
 def test_estimates_of_public_models_are_near_the_published_figures(shape, method, published_gb):
     least = least_memory(shape, recipe(training={"method": method}), Place()).total
     assert least / 1e9 == pytest.approx(published_gb, rel=0.15)
+
+
+# The same table for QLoRA.
+@pytest.mark.parametrize(
+    ("shape", "precision", "published_gb"),
+    [(LLAMA_7B, "8", 10), (LLAMA_70B, "8", 80), (LLAMA_7B, "4", 6), (LLAMA_70B, "4", 48)],
+)
+def test_estimates_of_quantized_models_are_near_the_published_figures(shape, precision, published_gb):
+    least = least_memory(shape, recipe(training={"precision": precision}), Place()).total
+    assert least / 1e9 == pytest.approx(published_gb, rel=0.15)
+
+
+def test_experts_are_counted_as_not_quantized():
+    size = 4096 * 11008
+    mixture = replace(
+        LLAMA_7B, parameters=LLAMA_7B.parameters + size,
+        linear=(*LLAMA_7B.linear, ("model.layers.0.mlp.experts.0.up_proj", 4096, 11008)),
+    )  # fmt: skip
+    four_bits = recipe(training={"precision": "4"}).training
+    assert weight_bytes(mixture, four_bits, "bf16") - weight_bytes(LLAMA_7B, four_bits, "bf16") == size * 2
 
 
 def test_a_full_fine_tuning_counts_fp32_weights_gradients_and_two_moments():
@@ -148,6 +171,42 @@ def test_changes_that_only_help_together_are_given_together():
     (problem,) = judge(LLAMA_7B, needy, None, gpu_nodes(gpu_node("a", A10G))).problems
     assert "training.gradient_checkpointing=on training.precision=auto" in problem
     assert "training.method=lora (est." in problem
+
+
+def test_an_adapter_on_a_model_that_is_too_large_is_offered_quantized():
+    needy = recipe(tokens={"max_seq_length": 3072}, **ROOMY)
+    cluster = RecordedCluster([*without(healthy(), "gpu-1", "gpu-2"), gpu_node("small", A10G)])
+    nodes = read_gpu_nodes(cluster.list("Node"), cluster.list("Pod"), "nvidia.com/gpu")
+    (problem,) = judge(LLAMA_13B, needy, None, nodes).problems
+    assert problem == (
+        f"starter needs 30 GiB, your largest GPU, {A10G}, has 22: use training.precision=4 (est. 12 GiB, QLoRA)."
+    )
+    changed = recipe(training={"precision": "4"}, tokens={"max_seq_length": 3072}, **ROOMY)
+    assert not judge(LLAMA_13B, changed, None, nodes).problems
+
+
+def test_a_full_fine_tuning_is_offered_a_quantized_base_only_if_an_adapter_is_not_enough():
+    full = recipe(training={"method": "full"}, resources={"memory": "64Gi"})
+    (problem,) = judge(LLAMA_13B, full, None, gpu_nodes(gpu_node("a", A10G))).problems
+    assert "use training.method=lora training.precision=4 (est. 9.4 GiB, QLoRA)." in problem
+    (problem,) = judge(LLAMA_7B, full, None, gpu_nodes(gpu_node("a", A10G))).problems
+    assert "precision" not in problem
+
+
+def test_the_pod_of_a_quantized_training_holds_the_base_once_as_it_is_stored():
+    needs = host_memory(LLAMA_7B, recipe(training={"precision": "4"}), Place(processes=8, bf16=False))
+    assert needs == 3 * GIB + LLAMA_7B.parameters * 2
+
+
+def test_a_quantized_run_whose_evaluation_is_larger_than_the_gpu_says_so():
+    quantized = recipe(training={"precision": "4"}, **ROOMY)
+    warned, quiet = (
+        judge(shape, quantized, None, gpu_nodes(gpu_node("a", A10G))).lines for shape in (LLAMA_13B, LLAMA_7B)
+    )
+    assert any(
+        "the evaluation asks the model unquantized (24 GiB), more than NVIDIA-A10G has" in line for line in warned
+    )
+    assert not any("evaluation" in line for line in quiet)
 
 
 def test_a_model_that_cannot_fit_is_told_so():
@@ -312,5 +371,6 @@ def test_the_estimate_needs_no_torch():
     import subprocess
     import sys
 
-    code = "import components.core.preflight, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    heavy = {"torch", "transformers", "peft", "bitsandbytes"}
+    code = f"import components.core.preflight, sys; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

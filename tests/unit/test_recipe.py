@@ -75,6 +75,8 @@ def test_a_wrong_override_is_refused_with_its_key(override, message):
     [
         (["training.method=full", "lora.r=4"], "training.method=full has no adapter, yet lora.r is set"),
         (["gpu.count=0", "gpu.product=NVIDIA-L4"], "gpu.count=0 is a CPU run, yet gpu.product=NVIDIA-L4"),
+        (["training.method=full", "training.precision=4"], "precision=4 .*QLoRA.*method=full has no adapter"),
+        (["gpu.count=0", "training.precision=8"], "precision=8 .QLoRA. needs a CUDA GPU, yet gpu.count=0"),
         (
             ["training.per_device_train_batch_size=2", "training.tokens_per_batch=64"],
             "both set the batch. Remove one of them",
@@ -129,6 +131,13 @@ def test_a_section_survives_a_pipeline_parameter_that_turns_integers_into_floats
     received = TrainingConfig.model_validate(sent | {"precision": 16.0})
     assert received == TrainingConfig(seed=7, precision="16")
     assert isinstance(received.seed, int)
+
+
+@pytest.mark.parametrize(
+    ("precision", "bits"), [("auto", None), (32, None), ("16", None), (8, 8), (8.0, 8), ("4", 4), (4, 4), (4.0, 4)]
+)
+def test_4_and_8_are_bits_of_quantized_weights(precision, bits):
+    assert TrainingConfig.model_validate({"precision": precision}).quantized_bits == bits
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.name)

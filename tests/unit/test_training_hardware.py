@@ -2,9 +2,11 @@
 
 import pytest
 
+from components.core.errors import TrainingError
+from components.core.recipe import TrainingConfig
 from components.core.training import TrainingResult
 from components.core.training.estimate import activation_bytes_per_token
-from components.core.training.hardware import fit_into_memory, free_memory, layer_sizes
+from components.core.training.hardware import choose_hardware, fit_into_memory, free_memory, layer_sizes
 
 
 def test_activations_that_fit_are_not_computed_twice():
@@ -56,6 +58,22 @@ def test_the_estimate_of_activations_is_an_upper_bound_and_not_a_wild_one(adapte
     estimate = activation_bytes_per_token(layer_sizes(config), "fp32", adapters) * 200
     assert output.last_hidden_state.requires_grad
     assert 0.5 * estimate < sum(kept.values()) < estimate
+
+
+@pytest.mark.parametrize("precision", ["4", "8"])
+def test_quantized_weights_are_refused_without_cuda(monkeypatch, precision):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(TrainingError, match=f"training.precision={precision} .* needs a CUDA GPU.*to `auto`"):
+        choose_hardware(TrainingConfig(precision=precision))
+
+
+@pytest.mark.parametrize(("bf16", "computed"), [(True, "bf16"), (False, "fp16")])
+def test_quantized_weights_are_computed_in_what_16_would_be(monkeypatch, bf16, computed):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: bf16)
+    for precision in ("16", "8", "4"):
+        hardware = choose_hardware(TrainingConfig(precision=precision))
+        assert (hardware.device, hardware.precision) == ("cuda", computed)
 
 
 def test_metrics_are_the_numbers_of_a_result():

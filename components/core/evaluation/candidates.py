@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from components.core.registry.names import public_name
 from components.core.settings import Settings
 from components.core.tasks import Prompt, read_prompt
 
+logger = logging.getLogger(__name__)
+
+_FITTING_SHARE = 0.9
+"""Part of the GPU's free memory that a model may take as a whole."""
+_WEIGHTS_SHARE = 0.4
+"""Part of it for the weights of a larger one; the rest is for the layer that is fetched, and the cache of a batch."""
 ADAPTER_CONFIG = "adapter_config.json"
 
 # Where a model came from does not change what it answers: publishing rewrites these and must not empty the cache.
@@ -118,6 +125,8 @@ def _hash_text(path: Path) -> str:
 def load(candidate: Candidate) -> tuple[Any, Any]:
     """Load model and tokenizer for inference: on the GPU where there is one, in fp32 on a CPU.
 
+    A model that is too large for the GPU, as one that was trained quantized may be, keeps some layers in host memory.
+
     Raises:
         StorageError: If the folder cannot be loaded as a causal language model.
     """
@@ -148,7 +157,30 @@ def load(candidate: Candidate) -> tuple[Any, Any]:
             f"cannot load the {candidate.name} model from {candidate.folder} ({_first_line(error)}). "
             "Check that the folder is a complete causal language model with its tokenizer."
         ) from error
-    return model.to(device).eval(), tokenizer
+    if device == "cpu":
+        return model.eval(), tokenizer
+    free = int(torch.cuda.mem_get_info()[0])
+    if model.get_memory_footprint() <= free * _FITTING_SHARE:
+        return model.to(device).eval(), tokenizer
+    logger.warning("The %s model is larger than the GPU: some layers stay in host memory (slow)", candidate.name)
+    return _dispatched(model.eval(), free), tokenizer
+
+
+def split_layers(model: Any, free_bytes: int) -> dict[str, int | str]:
+    """Whole layers on the first GPU as far as its share for weights goes, the others in host memory."""
+    from accelerate import infer_auto_device_map
+
+    room: dict[int | str, int] = {0: int(free_bytes * _WEIGHTS_SHARE), "cpu": 2 * model.get_memory_footprint()}
+    placed: dict[str, int | str] = infer_auto_device_map(
+        model, max_memory=room, no_split_module_classes=list(model._no_split_modules or [])
+    )
+    return placed
+
+
+def _dispatched(model: Any, free_bytes: int) -> Any:
+    from accelerate import dispatch_model
+
+    return dispatch_model(model, device_map=split_layers(model, free_bytes), main_device=0)
 
 
 def _tokenizer_folder(candidate: Candidate) -> Path:

@@ -183,6 +183,12 @@ def _pool_lines(shape: ModelShape, recipe: Recipe, tokens: int | None, pool: Gpu
         f"GPUs    {pool.label}: fits, {pool.free} of {pool.count} free; passes of {fit.piece_tokens:,} tokens{twice}, "
         f"peak about {gib(fit.peak_bytes)} GiB"
     ]
+    unquantized = shape.parameters * (4 if shape.stored == "fp32" else 2)
+    if recipe.training.quantized_bits and unquantized > pool.memory:
+        lines.append(
+            f"Warning the evaluation asks the model unquantized ({gib(unquantized)} GiB), more than {pool.product} "
+            "has: layers that do not fit stay in the pod's memory, which is slow; evaluation.max_rows shortens it"
+        )
     seconds = seconds_per_million_tokens(needs, pool, fit.checkpointing)
     if seconds is None:
         lines.append(f"Time    not estimated: the speed of {pool.product or 'an unlabelled GPU'} is not known here")

@@ -9,12 +9,12 @@ from components.core.training.estimate import (
     Memory,
     ModelShape,
     Place,
-    activation_bytes_per_token,
     batch_tokens,
     estimate_memory,
     host_memory,
     least_memory,
     longest_row,
+    pass_bytes_per_token,
 )
 
 GIB = 2**30
@@ -68,8 +68,7 @@ def predict(needs: Needs, device_bytes: int) -> Prediction:
     shape, recipe, place = needs.shape, needs.recipe, needs.place
     fixed = estimate_memory(shape, recipe, place, 0, False)
     taken = fixed.weights + fixed.gradients + fixed.optimizer + fixed.overhead
-    precision = place.precision(recipe.training)
-    per_token = activation_bytes_per_token(shape.sizes, precision, recipe.training.method == "lora")
+    per_token = pass_bytes_per_token(shape.sizes, recipe.training, place.precision(recipe.training))
     wanted, longest = recipe.training.gradient_checkpointing, longest_row(shape, recipe)
     fit = fit_into_memory(wanted, place.device, per_token, longest, device_bytes - taken)
     share = -(-batch_tokens(shape, recipe) // (place.processes * place.machines))

@@ -8,6 +8,8 @@ from components.core.recipe import Recipe
 from components.core.training.estimate import ModelShape, longest_row
 
 _SHORTEST = 128
+_QLORA = {"training.precision": "4"}
+"""8 bits are not offered: they take more memory, and the cost in quality of either is for the gate to judge."""
 
 
 class Remedy(NamedTuple):
@@ -32,7 +34,12 @@ def _adafactor(recipe: Recipe, shape: ModelShape) -> list[dict[str, str]]:
 
 
 def _adapter(recipe: Recipe, shape: ModelShape) -> list[dict[str, str]]:
-    return [{"training.method": "lora"}] if recipe.training.method == "full" else []
+    lora = {"training.method": "lora"}
+    return [lora, lora | _QLORA] if recipe.training.method == "full" else []
+
+
+def _quantized(recipe: Recipe, shape: ModelShape) -> list[dict[str, str]]:
+    return [_QLORA] if recipe.training.method == "lora" and recipe.training.precision != "4" else []
 
 
 def _shorter_rows(recipe: Recipe, shape: ModelShape) -> list[dict[str, str]]:
@@ -48,6 +55,7 @@ _CHANGES: tuple[Callable[[Recipe, ModelShape], list[dict[str, str]]], ...] = (
     _half_precision,
     _adafactor,
     _adapter,
+    _quantized,
     _shorter_rows,
 )
 """From what costs the user least (time) to what costs most (rows that are cut). Each gives its forms, mildest first."""
@@ -92,7 +100,11 @@ def describe(remedies: list[Remedy]) -> str:
     """Remedies as the end of a sentence."""
     if not remedies:
         return "no setting of the recipe makes it fit: choose a smaller base model or a larger GPU"
-    return "use " + " or ".join(f"{remedy.change} (est. {gib(remedy.needs_bytes)} GiB)" for remedy in remedies)
+    return "use " + " or ".join(f"{remedy.change} (est. {_told(remedy)})" for remedy in remedies)
+
+
+def _told(remedy: Remedy) -> str:
+    return f"{gib(remedy.needs_bytes)} GiB" + (", QLoRA" if remedy.recipe.training.quantized_bits else "")
 
 
 def gib(size: float) -> str:

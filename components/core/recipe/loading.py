@@ -180,6 +180,16 @@ def _check_combinations(recipe: Recipe, origins: Origins) -> None:
         problems.append(
             f"gpu.count=0 is a CPU run, yet gpu.product={recipe.gpu.product} asks for a GPU. Remove one of them."
         )
+    if recipe.training.quantized_bits and recipe.training.method == "full":
+        problems.append(
+            f"training.precision={recipe.training.precision} trains an adapter on a quantized base (QLoRA), yet "
+            "training.method=full has no adapter. Set training.method=lora, or training.precision to 16."
+        )
+    if recipe.training.quantized_bits and recipe.gpu.count == 0:
+        problems.append(
+            f"training.precision={recipe.training.precision} (QLoRA) needs a CUDA GPU, yet gpu.count=0 is a CPU run. "
+            "Set training.precision=auto, or gpu.count to 1 or more."
+        )
     if recipe.gpu.num_nodes > 1 and not recipe.resources.checkpoint_volume:
         problems.append(
             f"gpu.num_nodes={recipe.gpu.num_nodes} needs a volume that all nodes mount (ReadWriteMany), yet "

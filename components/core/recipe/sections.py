@@ -136,8 +136,8 @@ class TrainingConfig(Section):
     """Added to the denominator of the update."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     """Gradients are scaled down to this norm."""
-    precision: Literal["auto", "32", "16"] = "auto"
-    """`16` is bf16 where the hardware has it, else fp16 (fp32 on a CPU without bf16 units); `auto`: 16 on GPUs only."""
+    precision: Literal["auto", "32", "16", "8", "4"] = "auto"
+    """`16`: bf16, else fp16 on GPUs and fp32 on CPUs; `auto`: 16 on GPUs; `8`, `4`: QLoRA on GPUs, bits of a weight."""
     gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     """`auto` recomputes activations only when they would not fit into memory."""
     eval_steps: Annotated[float, Field(gt=0)] = 0.25
@@ -158,6 +158,11 @@ class TrainingConfig(Section):
     def _accepts_a_number(cls, precision: object) -> object:
         # YAML reads `precision: 16` as a number, and a pipeline parameter turns it into 16.0.
         return f"{precision:.0f}" if isinstance(precision, int | float) else precision
+
+    @property
+    def quantized_bits(self) -> int | None:
+        """Bits of a base weight below the adapter with QLoRA; None where the base is not quantized."""
+        return int(self.precision) if self.precision in ("4", "8") else None
 
 
 class LoraConfig(Section):

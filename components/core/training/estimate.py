@@ -24,6 +24,10 @@ _OPTIMIZER_BYTES = {"adamw_torch": 8, "adafactor": 0}
 """Per trained weight: two fp32 moments; Adafactor's row and column sums are next to nothing."""
 _GRADIENT_BYTES = 4
 _WIDTH: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+_NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
+"""Of a 4-bit weight: 64 share a scale of one byte, and 256 scales share an fp32 scale of their own."""
+_NF4_TABLES = 4 * (16 + 256 + 1)
+"""Bytes of each 4-bit layer: what the values of weights and of scales stand for, and their mean."""
 
 
 class LayerSizes(NamedTuple):
@@ -59,7 +63,7 @@ class Memory(NamedTuple):
 
     weights: int
     half_copies: int
-    """Half-precision copies of fp32 weights, which autocast makes for a pass."""
+    """Half-precision copies of fp32 weights, which autocast makes for a pass; of quantized weights one layer's."""
     gradients: int
     optimizer: int
     activations: int
@@ -113,6 +117,21 @@ def _layer_bytes(sizes: LayerSizes, precision: Precision, adapters: bool) -> int
     return 2 * wide + (24 if adapters else 33) * sizes.hidden
 
 
+def pass_bytes_per_token(
+    sizes: LayerSizes, training: TrainingConfig, computed: Precision, checkpointing: bool = False
+) -> int:
+    """What a training keeps for each token of a pass.
+
+    Quantized layers answer in what they are asked in, which is fp32 where fp16 is computed in; those of 8 bits keep
+    their inputs once more.
+    """
+    kept: Precision = "fp32" if training.quantized_bits and computed == "fp16" else computed
+    per_token = checkpointed_bytes_per_token if checkpointing else activation_bytes_per_token
+    inputs = sizes.intermediate * sizes.active_experts + 2 * sizes.hidden if training.quantized_bits == 8 else 0
+    layers = 2 if checkpointing else sizes.layers + 1
+    return per_token(sizes, kept, training.method == "lora") + layers * inputs * _WIDTH[kept]
+
+
 def training_bytes_per_weight(optim: str) -> int:
     """Gradient and optimizer state of one trained weight; all in fp32."""
     return _GRADIENT_BYTES + _OPTIMIZER_BYTES[optim]
@@ -121,6 +140,40 @@ def training_bytes_per_weight(optim: str) -> int:
 def weight_precision(training: TrainingConfig, stored: Precision, computed: Precision) -> Precision:
     """What the base weights are held in: their own dtype below an adapter that computes in it, else fp32."""
     return stored if training.method == "lora" and stored == computed else "fp32"
+
+
+def weight_bytes(shape: ModelShape, training: TrainingConfig, computed: Precision) -> int:
+    """Bytes of the base weights while they are trained or stand below an adapter."""
+    bits = training.quantized_bits
+    if not bits:
+        return shape.parameters * _WIDTH[weight_precision(training, shape.stored, computed)]
+    layers = _quantized_layers(shape)
+    sizes = [wide * out * _NF4_BYTES + _NF4_TABLES if bits == 4 else wide * out + 4 * out for wide, out in layers]
+    others = shape.parameters - sum(wide * out for wide, out in layers)
+    return int(sum(sizes)) + others * _WIDTH[_beside_quantized(computed)]
+
+
+def _quantized_layers(shape: ModelShape) -> list[tuple[int, int]]:
+    """Inputs and outputs of the layers that are quantized; transformers holds experts in tensors that are not."""
+    return [(wide, out) for name, wide, out in shape.linear if ".experts." not in name]
+
+
+def _beside_quantized(computed: Precision) -> Precision:
+    """What embeddings, norms and the output layer are held in beside quantized weights."""
+    return "bf16" if computed == "bf16" else "fp32"
+
+
+def _copied_bytes(shape: ModelShape, training: TrainingConfig, computed: Precision, checkpointing: bool) -> int:
+    """Bytes of the copies of weights that are computed with."""
+    if training.quantized_bits:
+        # one layer at a time is brought back, and narrowed where it was not in the dtype that is computed in
+        beside = _beside_quantized(computed)
+        width = _WIDTH[beside] + (0 if beside == computed else _WIDTH[computed])
+        return width * max((wide * out for wide, out in _quantized_layers(shape)), default=0)
+    held = weight_precision(training, shape.stored, computed)
+    # below an adapter a copy lives as long as its layer's activations, else autocast keeps it for the whole pass
+    copied = held == "fp32" and computed != "fp32" and not (training.method == "lora" and checkpointing)
+    return sum(wide * out for _, wide, out in shape.linear) * 2 if copied else 0
 
 
 def adapter_parameters(shape: ModelShape, lora: LoraConfig) -> int:
@@ -163,21 +216,17 @@ def estimate_memory(shape: ModelShape, recipe: Recipe, place: Place, piece_token
     """
     training, lora = recipe.training, recipe.training.method == "lora"
     computed = place.precision(training)
-    held = weight_precision(training, shape.stored, computed)
     adapter = adapter_parameters(shape, recipe.lora) if lora else 0
     trained = adapter if lora else shape.parameters
-    linear = sum(wide * out for _, wide, out in shape.linear)
-    # below an adapter a copy lives as long as its layer's activations, else autocast keeps it for the whole pass
-    copied = held == "fp32" and computed != "fp32" and not (lora and checkpointing)
-    per_token = checkpointed_bytes_per_token if checkpointing else activation_bytes_per_token
+    per_token = pass_bytes_per_token(shape.sizes, training, computed, checkpointing)
     labels = max(1, round(piece_tokens * _LABEL_SHARE[recipe.task.name]))
     tensors = Memory(
-        weights=shape.parameters * _WIDTH[held] + adapter * 4,
-        half_copies=linear * 2 if copied else 0,
+        weights=weight_bytes(shape, training, computed) + adapter * 4,
+        half_copies=_copied_bytes(shape, training, computed, checkpointing),
         # processes that train together exchange gradients through buckets of the same size
         gradients=trained * _GRADIENT_BYTES * (2 if place.processes * place.machines > 1 else 1),
         optimizer=trained * _OPTIMIZER_BYTES[training.optim],
-        activations=int(piece_tokens * per_token(shape.sizes, computed, lora) * HOLES[place.device]),
+        activations=int(piece_tokens * per_token * HOLES[place.device]),
         # logits, their fp32 copy, log-probabilities and the gradients of all three
         logits=labels * shape.vocabulary * (12 if computed == "fp32" else 16),
         overhead=0,
@@ -194,6 +243,11 @@ def least_memory(shape: ModelShape, recipe: Recipe, place: Place) -> Memory:
 
 
 def host_memory(shape: ModelShape, recipe: Recipe, place: Place) -> int:
-    """Host memory of a training on a GPU: the process, and the weights, which are loaded and written from there."""
+    """Host memory of a training on a GPU: the process, and the weights, which are loaded and written from there.
+
+    Quantized weights are read into the GPU; for merging, and then for the evaluation, the stored ones are read once.
+    """
+    if recipe.training.quantized_bits:
+        return PROCESS_BYTES["cuda"] + shape.parameters * _WIDTH[shape.stored]
     held = weight_precision(recipe.training, shape.stored, place.precision(recipe.training))
     return PROCESS_BYTES["cuda"] + shape.parameters * _WIDTH[held] * place.processes

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.core.errors import TrainingError
 from components.core.recipe import TrainingConfig
 from components.core.training.batches import Layout
 from components.core.training.estimate import HOLES, PIECE_TOKENS, Device, LayerSizes, Precision
@@ -29,9 +30,18 @@ class Hardware:
 
 
 def choose_hardware(training: TrainingConfig) -> Hardware:
-    """Pick device, precision, row layout and attention."""
+    """Pick device, precision, row layout and attention.
+
+    Raises:
+        TrainingError: If quantized weights are asked for and there is no CUDA GPU.
+    """
     import torch
 
+    if training.quantized_bits and not torch.cuda.is_available():
+        raise TrainingError(
+            f"training.precision={training.precision} (QLoRA) needs a CUDA GPU, and there is none here. Run it on a "
+            "machine or node with a GPU (gpu.count), or set training.precision to `auto`."
+        )
     if not torch.cuda.is_available():
         precision, notes = _cpu_precision(training.precision)
         return Hardware("cpu", precision, "padded", "sdpa", notes)

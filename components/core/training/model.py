@@ -10,6 +10,7 @@ from components.core.errors import StorageError, TrainingError
 from components.core.recipe import LoraConfig, ModelConfig, TrainingConfig
 from components.core.registry.base_model import CONFIG_FILES, read_tokenizer
 from components.core.training.hardware import Hardware
+from components.core.training.quantization import is_quantized, merge_into_base, quantized_options
 
 logger = logging.getLogger(__name__)
 
@@ -20,30 +21,47 @@ def load_base(folder: Path, training: TrainingConfig, hardware: Hardware) -> tup
     """Load the base model in the precision that it is trained in.
 
     Full fine-tuning updates fp32 weights. Below an adapter the base stays in its own dtype where that is what is
-    computed in anyway; otherwise it is widened to fp32.
+    computed in anyway; otherwise it is widened to fp32. With QLoRA it is quantized.
 
     Returns:
-        The model on the CPU, and the dtype of the weights on disk.
+        The model on the CPU, and the dtype of the weights on disk. A quantized model is on its GPU already, and has no
+        dtype to be written in.
 
     Raises:
         TrainingError: If transformers cannot load it as a causal language model.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", attn_implementation=hardware.attention, use_safetensors=True,
-            local_files_only=True, trust_remote_code=False,
-        )  # fmt: skip
-    except Exception as error:  # config, weights or attention: each fails in a way of its own
-        reason = " ".join(str(error).split())[:300]
-        raise TrainingError(f"cannot load the base model from {folder}: {reason}. Check model.model_id.") from error
+    if training.quantized_bits:
+        options = quantized_options(training.quantized_bits, hardware)
+        model = read_base(folder, attn_implementation=hardware.attention, **options)
+        if hardware.device == "cuda":
+            # what rounding took is given back, since it would count as taken when passes are sized
+            torch.cuda.empty_cache()
+        return model, None
+    model = read_base(folder, dtype="auto", attn_implementation=hardware.attention)
     dtype = model.dtype
     computed = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[hardware.precision]
     if training.method == "full" or dtype != computed:
         model = model.float()
     return model, dtype
+
+
+def read_base(folder: Path, **options: Any) -> Any:
+    """Read a model folder: safetensors only, no code from it.
+
+    Raises:
+        TrainingError: If transformers cannot load it as a causal language model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:  # config, weights or attention: each fails in a way of its own
+        reason = " ".join(str(error).split())[:300]
+        raise TrainingError(f"cannot load the base model from {folder}: {reason}. Check model.model_id.") from error
 
 
 def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -> Any:
@@ -69,6 +87,15 @@ def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -
     config.base_model_name_or_path = str(folder) if local else base.model_id
     config.revision = None if local else folder.name
     return adapted
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """Weights that are trained, and all; a byte of 4-bit weights holds two."""
+    if hasattr(model, "get_nb_trainable_parameters"):
+        trained, total = model.get_nb_trainable_parameters()
+        return int(trained), int(total)
+    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 
 def check_finite(model: Any) -> None:
@@ -108,12 +135,12 @@ def remove_stale_files(output_dir: Path) -> None:
 
 
 def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge: bool) -> None:
-    """Write weights, configs and tokenizer; an adapter goes without config.json.
+    """Write weights, configs and tokenizer; an adapter goes without config.json, and nothing is written quantized.
 
     Args:
         model: The trained model; an adapter on it is merged into the weights or written alone.
         base_dir: Folder of the base model, whose configs and tokenizer go along unchanged.
-        dtype: Of the weights on disk: that of the base model. Adapters stay in fp32.
+        dtype: Of the weights on disk: that of the base model, None to look it up. Adapters stay in fp32.
         output_dir: Existing folder.
         merge: Whether an adapter is merged.
 
@@ -124,8 +151,8 @@ def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge:
 
     adapter = hasattr(model, "peft_config") and not merge
     if not adapter:
-        model = model.merge_and_unload() if hasattr(model, "peft_config") else model
-        model = model.to("cpu", dtype=dtype)
+        model = _merged(model, base_dir) if hasattr(model, "peft_config") else model
+        model = model.to("cpu", dtype=dtype or model.dtype)
         # checked when written, and the base model's own may hold what its checks refuse
         model.generation_config = GenerationConfig.from_model_config(model.config)
     try:
@@ -145,6 +172,12 @@ def write_model(model: Any, base_dir: Path, dtype: Any, output_dir: Path, merge:
         raise StorageError(
             f"cannot write the model to {output_dir}: {reason}. Free some space and run again; training is kept."
         ) from error
+
+
+def _merged(model: Any, base_dir: Path) -> Any:
+    if is_quantized(model):
+        return merge_into_base(model, read_base(base_dir, dtype="auto"))
+    return model.merge_and_unload()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -23,6 +23,8 @@ from components.core.training.run import TrainingRun
 
 logger = logging.getLogger(__name__)
 
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+
 
 def train(job: Job, settings: Settings, ranks: Ranks) -> TrainingResult:
     """Take this process's part in a job; the first process writes what comes out.
@@ -35,9 +37,9 @@ def train(job: Job, settings: Settings, ranks: Ranks) -> TrainingResult:
     prompt, inputs = read_prompt(job.tokens_dir), read_inputs(job.tokens_dir)
     if ranks.first:
         remove_stale_files(job.output_dir)
-    base = _resolve_alike(job, settings, ranks)
     hardware = choose_hardware(job.training)
     _check_alike(hardware, ranks)
+    base = _resolve_alike(job, settings, ranks)
     identity = {
         "tokens_fingerprint": inputs.info["fingerprint"],
         "base_weights_sha256": ranks.share(hash_weights(base.path) if ranks.first else ""),
@@ -106,7 +108,7 @@ def _describe(
     from importlib.metadata import version
 
     finished = datetime.now(UTC)
-    key = checkpoint_key(identity)
+    key, bits = checkpoint_key(identity), job.training.quantized_bits
     return {
         "run_id": f"{finished:%Y%m%d-%H%M%S}-{key[:8]}",
         "finished": finished.isoformat(timespec="seconds"),
@@ -124,5 +126,5 @@ def _describe(
             "training": job.training.model_dump(mode="json"),
             "lora": job.lora.model_dump(mode="json") if job.training.method == "lora" else None,
         },
-        "libraries": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")},
+        "libraries": {name: version(name) for name in (*_LIBRARIES, *(["bitsandbytes"] if bits else []))},
     }

@@ -13,9 +13,9 @@ from components.core.registry.base_model import ResolvedModel
 from components.core.training.arguments import build_arguments
 from components.core.training.batches import Plan, build_pieces, plan_batches
 from components.core.training.distributed.sync import Ranks
-from components.core.training.estimate import activation_bytes_per_token, training_bytes_per_weight
+from components.core.training.estimate import pass_bytes_per_token, training_bytes_per_weight
 from components.core.training.hardware import Fit, Hardware, fit_into_memory, free_memory, layer_sizes, peak_memory
-from components.core.training.model import add_adapter, check_finite, load_base, write_model
+from components.core.training.model import add_adapter, check_finite, count_parameters, load_base, write_model
 from components.core.training.result import TrainingResult
 from components.core.training.rows import TokenRows
 
@@ -46,6 +46,9 @@ class TrainingRun:
         self.rows, self.validation, self.output_dir, self.ranks = rows, validation, output_dir, ranks
         self.plan: Plan = plan_batches(rows.lengths, training)
         self.notes = list(hardware.notes)
+        if training.quantized_bits:
+            merged = ", then merged into them unquantized" if lora.merge_lora_weights else ""
+            self.notes.append(f"The adapter was trained on weights of {training.quantized_bits} bits (QLoRA){merged}.")
         if rows.left_out:
             self.notes.append(f"{rows.left_out} rows without a token to learn were left out.")
         if not len(validation):
@@ -78,8 +81,7 @@ class TrainingRun:
         # from here on SIGTERM may end the process at once: all of the training is in the last checkpoint
         history = trainer.state.log_history
         check_finite(trainer.model)
-        trained = sum(weights.numel() for weights in trainer.model.parameters() if weights.requires_grad)
-        total = sum(weights.numel() for weights in trainer.model.parameters())
+        trained, total = count_parameters(trainer.model)
         peak = int(self.ranks.most(peak_memory(self.hardware.device)))
         if self.ranks.first:
             write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
@@ -143,10 +145,12 @@ class TrainingRun:
         )
         if not self.ranks.first:
             torch.manual_seed(self.training.seed + self.ranks.rank)  # for dropout of its own
+        bits = self.training.quantized_bits
         logger.info(
-            "Training %d steps over %d rows (%d tokens) in %s on %s, %d %s",
+            "Training %d steps over %d rows (%d tokens) in %s%s on %s, %d %s",
             self.plan.steps, len(self.rows), int(self.rows.lengths.sum()), self.hardware.precision,
-            self.hardware.device, self.ranks.size, "process" if self.ranks.size == 1 else "processes",
+            f" over {bits}-bit weights" if bits else "", self.hardware.device,
+            self.ranks.size, "process" if self.ranks.size == 1 else "processes",
         )  # fmt: skip
         return trainer, dtype
 
@@ -170,13 +174,13 @@ class TrainingRun:
         trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
         taken = trained * training_bytes_per_weight(self.training.optim)
         if self.hardware.device == "cuda":
-            taken += sum(weights.numel() * weights.element_size() for weights in model.parameters())
+            # quantized weights are there already
+            held = (weights for weights in model.parameters() if weights.device.type == "cpu")
+            taken += sum(weights.numel() * weights.element_size() for weights in held)
         fit = fit_into_memory(
             self.training.gradient_checkpointing,
             self.hardware.device,
-            activation_bytes_per_token(
-                layer_sizes(model.config), self.hardware.precision, self.training.method == "lora"
-            ),
+            pass_bytes_per_token(layer_sizes(model.config), self.training, self.hardware.precision),
             max(self.rows.longest, self.validation.longest),
             self._free_memory() - taken,
         )
