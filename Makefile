@@ -14,7 +14,7 @@ LOOK = $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
 PIPELINE = $(BIN)/python -m llm-pipelines.fine-tune-pipeline $(if $(RECIPE),--recipe $(RECIPE)) $(OVERRIDES)
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## Make the virtual environment (.venv) with every package pinned
 
