@@ -1,7 +1,5 @@
 """Hold manifests against our own rules: `make check-manifests`, or any folder or rendered file."""
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,15 +8,10 @@ import typer
 import yaml
 
 from components.core.deployment.manifest_check import EXTERNAL, Document, check_documents
+from components.core.deployment.rendering import build
 from components.core.errors import EXIT_BAD_INPUT, ConfigError, user_errors
 
 MANIFESTS = Path("manifests")
-Paths = Annotated[
-    list[str] | None, typer.Argument(help="Kustomize folders, rendered files, or - for standard input; all of ours.")
-]
-External = Annotated[
-    list[str] | None, typer.Option(help="Kind/name that documents may refer to, such as Secret/registry-login.")
-]
 
 
 def main(
@@ -48,7 +41,7 @@ def main(
 def _ours() -> list[str]:
     """Every overlay, and what the pipelines need."""
     return [str(path.parent) for path in sorted(MANIFESTS.glob("*/overlays/*/kustomization.yaml"))] + [
-        str(MANIFESTS / "pipeline")
+        str(MANIFESTS / name) for name in ("pipeline", "checkpoint-owner")
     ]
 
 
@@ -82,13 +75,7 @@ def _text(path: str) -> str:
             return Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}. Name a folder or a rendered file.") from error
-    program = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
-    if not shutil.which(program[0]):
-        raise ConfigError("neither kubectl nor kustomize is installed here. Install kubectl 1.27 or newer.")
-    built = subprocess.run([*program, path], capture_output=True, text=True)
-    if built.returncode:
-        raise ConfigError(f"kustomize cannot build {path}: {built.stderr.strip()}")
-    return built.stdout
+    return build(Path(path))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from components.core.deployment.secrets import MissingVariable, has_api_secret, 
 from components.core.deployment.status import describe, endpoint_address, page_addresses, read_logs
 from components.core.errors import PlatformError, user_errors
 from components.core.image_names import image_setting
-from components.core.settings import load_settings
+from components.core.settings import DEFAULT_NAMESPACE, load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,14 +28,13 @@ Seconds = Annotated[float, typer.Option(min=1, help="Longest wait until everythi
 Failing = Annotated[float, typer.Option(min=0, help="Longest wait with a cause that waiting does not cure.")]
 DryRun = Annotated[bool, typer.Option(help="Render and check only; the objects are printed.")]
 
-NAMESPACE = "kubeflow-user-example-com"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 
 @app.command()
 def api_deploy(
     overlay: Overlay = "kubeflow",
-    namespace: Namespace = NAMESPACE,
+    namespace: Namespace = DEFAULT_NAMESPACE,
     registry: Registry = "",
     tag: Tag = "",
     model: Model = None,
@@ -52,7 +51,7 @@ def api_deploy(
 @app.command()
 def ui_deploy(
     overlay: Overlay = "kubeflow",
-    namespace: Namespace = NAMESPACE,
+    namespace: Namespace = DEFAULT_NAMESPACE,
     registry: Registry = "",
     tag: Tag = "",
     timeout_seconds: Seconds = 600.0,
@@ -65,19 +64,19 @@ def ui_deploy(
 
 
 @app.command()
-def api_destroy(namespace: Namespace = NAMESPACE, timeout_seconds: Seconds = 300.0) -> None:
+def api_destroy(namespace: Namespace = DEFAULT_NAMESPACE, timeout_seconds: Seconds = 300.0) -> None:
     """Take the endpoint out of the cluster with its secrets; its volumes stay."""
     _destroy(Release("api", "", namespace), timeout_seconds)
 
 
 @app.command()
-def ui_destroy(namespace: Namespace = NAMESPACE, timeout_seconds: Seconds = 300.0) -> None:
+def ui_destroy(namespace: Namespace = DEFAULT_NAMESPACE, timeout_seconds: Seconds = 300.0) -> None:
     """Take the page out of the cluster."""
     _destroy(Release("ui", "", namespace), timeout_seconds)
 
 
 @app.command()
-def status(namespace: Namespace = NAMESPACE) -> None:
+def status(namespace: Namespace = DEFAULT_NAMESPACE) -> None:
     """Say what is deployed, whether it is ready, and why not."""
     with user_errors():
         for line in describe(connect(), namespace):
@@ -87,7 +86,7 @@ def status(namespace: Namespace = NAMESPACE) -> None:
 @app.command()
 def logs(
     part: Annotated[str, typer.Argument(help="api or ui", metavar="api|ui")] = "api",
-    namespace: Namespace = NAMESPACE,
+    namespace: Namespace = DEFAULT_NAMESPACE,
     lines: Annotated[int, typer.Option(min=1, help="Last lines of each container.")] = 100,
 ) -> None:
     """Print the last lines of every pod."""

@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 
 from components.core.deployment.kubernetes_api import connect
-from components.core.deployment.secrets import HUB_SECRET, MissingVariable, apply_secret, read_hub_values
+from components.core.deployment.secrets import MissingVariable, apply_secret, read_hub_values
 from components.core.errors import user_errors
+from components.core.settings import DEFAULT_NAMESPACE, HUB_SECRET
 
 
 def main(
     namespace: Annotated[
         str, typer.Option(envvar=["NAMESPACE", "KFP_NAMESPACE"], help="Namespace of the pipelines.")
-    ] = "kubeflow-user-example-com",
+    ] = DEFAULT_NAMESPACE,
 ) -> None:
     """Create the secret, or bring it up to date; the values are read from the environment only."""
     try:

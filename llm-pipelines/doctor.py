@@ -11,7 +11,7 @@ from components.core.deployment.kubernetes_api import connect
 from components.core.errors import EXIT_BAD_INPUT, user_errors
 from components.core.preflight import least_gpu_bytes
 from components.core.recipe import load_recipe
-from components.core.settings import load_settings
+from components.core.settings import DEFAULT_NAMESPACE, load_settings
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 
@@ -21,7 +21,7 @@ def main(
     recipe: Annotated[Path | None, typer.Option(help="Recipe file (YAML); docs/recipe.md lists its keys.")] = None,
     namespace: Annotated[
         str, typer.Option(envvar=["NAMESPACE", "KFP_NAMESPACE"], help="Where everything runs.")
-    ] = "kubeflow-user-example-com",
+    ] = DEFAULT_NAMESPACE,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig; none takes the current one.")] = None,
     overlay: Annotated[str, typer.Option(envvar="OVERLAY", help="How the endpoint is to be deployed.")] = "kubeflow",
     host: Annotated[

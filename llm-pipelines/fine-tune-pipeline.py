@@ -8,7 +8,7 @@ import typer
 
 from components.core.errors import EXIT_REFUSED, ConfigError, StorageError, user_errors
 from components.core.recipe import LoadedRecipe, load_recipe
-from components.core.settings import Settings, load_settings
+from components.core.settings import DEFAULT_NAMESPACE, Settings, load_settings
 from components.core.tasks import get_generative_task
 
 # mypy cannot follow a folder whose name has a hyphen.
@@ -28,9 +28,7 @@ def main(
     host: Annotated[
         str | None, typer.Option(envvar="KFP_HOST", help="Kubeflow Pipelines address; none runs here.")
     ] = None,
-    namespace: Annotated[
-        str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")
-    ] = "kubeflow-user-example-com",
+    namespace: Annotated[str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")] = DEFAULT_NAMESPACE,
     experiment: Annotated[str, typer.Option(help="Experiment of the run on the cluster.")] = "fine-tune-pipeline",
     run_name: Annotated[
         str | None, typer.Option(help="Name of the run on the cluster; by default with the time.")

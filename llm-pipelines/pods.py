@@ -10,9 +10,8 @@ from kfp import kubernetes
 from components.core.errors import ConfigError
 from components.core.image_names import PIPELINE, image_name
 from components.core.recipe import GpuConfig, ResourcesConfig
-from components.core.settings import TrainingNodes
+from components.core.settings import HUB_SECRET, TrainingNodes
 
-HUB_SECRET = "huggingface-secret"
 CHECKPOINT_MOUNT = "/checkpoints"
 """Where the checkpoint volume is mounted."""
 

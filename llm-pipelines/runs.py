@@ -8,14 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from components.core.errors import ConfigError, user_errors
-from components.core.settings import load_settings
+from components.core.settings import DEFAULT_NAMESPACE, load_settings
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 Host = Annotated[str | None, typer.Option(envvar="KFP_HOST", help="Kubeflow Pipelines address.")]
 Namespace = Annotated[str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the runs.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
-DEFAULT_NAMESPACE = "kubeflow-user-example-com"
 
 
 @contextmanager

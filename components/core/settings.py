@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from components.core.errors import ConfigError
 from components.core.recipe import GpuConfig, ResourcesConfig
 
+HUB_SECRET = "huggingface-secret"
+"""Secret of the cluster with the Hub token and repository (keys `token`, `repo`)."""
+DEFAULT_NAMESPACE = "kubeflow-user-example-com"
+"""Where runs, endpoint and page are, unless the environment says otherwise."""
 STARTER_DIR = Path(__file__).resolve().parents[1] / "starter"
 """The embedded base model (`model/`) and its question set (`data/`)."""
 

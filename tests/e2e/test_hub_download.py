@@ -11,21 +11,12 @@ from support.run_output import write_llama
 
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
-from components.core.registry import hub_errors
 from components.core.registry.base_model import read_tokenizer, resolve_model, resolve_tokenizer
 from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
 BASE = "acme/base"
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub_errors, "RETRY_SECONDS", (0.0, 0.0, 0.0))
-    with HubServer() as server:
-        server.use(monkeypatch, tmp_path / "cache")
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -13,21 +13,13 @@ from support.run_output import PROMPT, TRAINING_INFO, RunOutput, write_llama, wr
 
 from components.core.errors import RegistryError
 from components.core.recipe import RegistryConfig, TaskConfig
-from components.core.registry import hub_errors, publish
+from components.core.registry import publish
 from components.core.registry.hub import check_write_access, download_model
 from components.core.registry.model_folder import read_model_folder, verify_checksums
 
 pytestmark = pytest.mark.e2e
 
 REPO = "acme/tuned"
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub_errors, "RETRY_SECONDS", (0.0, 0.0, 0.0))
-    with HubServer() as server:
-        server.use(monkeypatch, tmp_path / "cache")
-        yield server
 
 
 def write_hub_run(folder: Path, hub: HubServer, token: str = "hf_write", repo: str = REPO, **options) -> RunOutput:

@@ -3,24 +3,14 @@
 import pytest
 from llm_endpoint.served.folder import open_served_model
 from llm_endpoint.settings import Settings as EndpointSettings
-from support.hub_server import HubServer
 from support.run_output import write_llama
 
 from components.core.deployment.model_size import model_bytes
-from components.core.registry import hub_errors
 from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
 TUNED = "acme/tuned"
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub_errors, "RETRY_SECONDS", (0.0, 0.0, 0.0))
-    with HubServer() as server:
-        server.use(monkeypatch, tmp_path / "cache")
-        yield server
 
 
 @pytest.fixture

@@ -32,10 +32,6 @@ SECRETS = {"api": (API_SECRET, KEYS_SECRET), "ui": ()}
 Say = Callable[[str], None]
 
 
-class _Refused(PlatformError):
-    """The release cannot be applied; nothing was changed."""
-
-
 def prepare(
     release: Release,
     root: Path,
@@ -191,7 +187,7 @@ def _try(cluster: Cluster, documents: Sequence[Object]) -> None:
             said = f"not installed{advice}" if missing else str(error)
             problems.append(f"  {document['kind']} {document['metadata']['name']}: {said}")
     if problems:
-        raise _Refused("the cluster does not take this release, and nothing was changed:\n" + "\n".join(problems))
+        raise PlatformError("the cluster does not take this release, and nothing was changed:\n" + "\n".join(problems))
 
 
 def _apply_secrets(cluster: Cluster, release: Release, secret: Mapping[str, str] | None, say: Say) -> None:

@@ -81,12 +81,6 @@ class Cluster:
         path = find_kind(document["kind"], document["apiVersion"]).path(metadata.get("namespace"), metadata["name"])
         self._patch(path, document, {"dryRun": "All"})
 
-    def create(self, document: Object) -> Object:
-        """Create an object and give back what the server made of it; for reviews such as SelfSubjectAccessReview."""
-        namespace = document["metadata"].get("namespace") if "metadata" in document else None
-        kind = find_kind(document["kind"], document["apiVersion"])
-        return self._call("POST", kind.path(namespace), {"fieldValidation": "Strict"}, document)
-
     def may(self, verb: str, kind: Kind, namespace: str | None = None, subresource: str = "") -> bool:
         """Whether we have a right, by a SelfSubjectAccessReview."""
         attributes = {"verb": verb, "group": kind.group, "resource": kind.plural}

@@ -82,11 +82,8 @@ def render(release: Release, root: Path) -> list[Object]:
     ]
     wrapper = _wrapper(release, *from_here)
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(wrapper, sort_keys=False), encoding="utf-8")
-    found = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True)
-    if found.returncode:
-        words = found.stderr.strip().removeprefix("error: ").removeprefix("Error: ")
-        raise ConfigError(f"kustomize cannot build {folder}: {words}")
-    documents = sorted((document for document in yaml.safe_load_all(found.stdout) if document), key=_place)
+    text = build(folder)
+    documents = sorted((document for document in yaml.safe_load_all(text) if document), key=_place)
     _name_images(documents, release)
     return documents
 
@@ -112,6 +109,19 @@ def _name_images(documents: Sequence[Object], release: Release) -> None:
             if ours:
                 tag = f"{release.tag}{ours['variant'] or ''}" if release.tag else ours["tag"]
                 container["image"] = "/".join(filter(None, [release.registry.rstrip("/"), f"{ours['name']}:{tag}"]))
+
+
+def build(folder: Path) -> str:
+    """Render a kustomize folder to YAML.
+
+    Raises:
+        ConfigError: If kustomize is missing or refuses the folder.
+    """
+    found = subprocess.run([*_kustomize(), str(folder)], capture_output=True, text=True)
+    if found.returncode:
+        words = found.stderr.strip().removeprefix("error: ").removeprefix("Error: ")
+        raise ConfigError(f"kustomize cannot build {folder}: {words}")
+    return found.stdout
 
 
 def _kustomize() -> list[str]:

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from components.core.deployment.kubernetes_api import Applied, Cluster, Object
 from components.core.errors import ConfigError
 
-HUB_SECRET = "huggingface-secret"
-"""Hub token and repository of the pipeline's pods."""
 API_SECRET = "llm-api-secret"
 """Hub token and tracing of the endpoint."""
 KEYS_SECRET = "llm-api-keys"

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from components.core.deployment.diagnosis import diagnose
 from components.core.deployment.kubernetes_api import Cluster, ClusterError, Object
 from components.core.deployment.rollout import MODE_ANNOTATION, read_state
-from components.core.deployment.secrets import API_SECRET, API_VARIABLES, HUB_SECRET, HUB_VARIABLES, KEYS_SECRET
+from components.core.deployment.secrets import API_SECRET, API_VARIABLES, HUB_VARIABLES, KEYS_SECRET
+from components.core.settings import HUB_SECRET
 
 _SECRETS = {
     HUB_SECRET: (list(HUB_VARIABLES.values()), "make create-secret"),

@@ -7,11 +7,10 @@ from pydantic import SecretStr
 
 from components.core.deployment.doctor.finding import Finding, Subject, dig
 from components.core.deployment.kubernetes_api import ClusterError
-from components.core.deployment.secrets import HUB_SECRET
 from components.core.errors import PlatformError
 from components.core.registry.base_model import STARTER, is_on_the_hub, resolve_config
 from components.core.registry.hub import check_write_access
-from components.core.settings import Settings
+from components.core.settings import HUB_SECRET, Settings
 
 _REACH_SECONDS = 5.0
 

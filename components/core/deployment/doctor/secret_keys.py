@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from components.core.deployment.doctor.finding import Finding, Subject, dig
-from components.core.deployment.secrets import API_SECRET, API_VARIABLES, HUB_SECRET, HUB_VARIABLES, KEYS_SECRET
+from components.core.deployment.secrets import API_SECRET, API_VARIABLES, HUB_VARIABLES, KEYS_SECRET
+from components.core.settings import HUB_SECRET
 
 _KEYS = {
     HUB_SECRET: (frozenset(HUB_VARIABLES.values()), "export HF_TOKEN and HF_REPO, then: make create-secret"),

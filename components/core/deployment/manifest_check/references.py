@@ -5,12 +5,15 @@ from typing import Any, NamedTuple
 
 from components.core.deployment.manifest_check.finding import Document, Finding, label_of
 from components.core.deployment.manifest_check.workloads import Workload, workloads
+from components.core.settings import HUB_SECRET
 
 External = Mapping[str, Collection[str]]
 """Kind to the names that may be there already."""
 EXTERNAL: External = {
     # made by the commands `create-secret` and `api-deploy`
-    "Secret": ("huggingface-secret", "llm-api-secret", "llm-api-keys"),
+    "Secret": (HUB_SECRET, "llm-api-secret", "llm-api-keys"),
+    # made by manifests/pipeline
+    "PersistentVolumeClaim": ("whetstone-checkpoints",),
     # every namespace has the first, every Profile the second
     "ServiceAccount": ("default", "default-editor"),
     "ConfigMap": ("kube-root-ca.crt", "istio-ca-root-cert"),

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.core.settings import TrainingNodes
+from components.core.settings import HUB_SECRET, TrainingNodes
 
 if TYPE_CHECKING:
     from kubeflow.trainer import CustomTrainerContainer
     from kubeflow.trainer.options.kubernetes import RuntimePatch
 
-_HUB_SECRET = "huggingface-secret"
 _CONTAINER = "node"
 """Name of container and replicated job in the runtimes of Kubeflow Trainer."""
 TOKEN_FILE = Path("/etc/huggingface/token")
@@ -36,7 +35,7 @@ def build_patch(nodes: TrainingNodes, shared: Path) -> "RuntimePatch":
     """
     from kubeflow.trainer.options import kubernetes as options
 
-    token = {"secretName": _HUB_SECRET, "optional": True, "items": [{"key": "token", "path": TOKEN_FILE.name}]}
+    token = {"secretName": HUB_SECRET, "optional": True, "items": [{"key": "token", "path": TOKEN_FILE.name}]}
     volumes = [
         {"name": "checkpoints", "persistentVolumeClaim": {"claimName": nodes.resources.checkpoint_volume}},
         {"name": "huggingface", "secret": token},
