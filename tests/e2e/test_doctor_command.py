@@ -124,3 +124,13 @@ def test_the_preflight_refuses_what_cannot_fit(cluster, run):
     assert "error: 1 x 9 GPUs are asked for; there are 8, at most 8 on one node. Lower gpu.count to 8" in done.stderr
     assert "resources.memory=1Gi would have it killed: set resources.memory=" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_preflight_says_that_taken_gpus_count_as_free_where_pods_cannot_be_listed(cluster, run):
+    state, _ = cluster
+    fill(state, healthy())
+    state.denied.add(("list", "pods"))
+    found = run("preflight", f"model.model_id={BASE}")
+    assert found.returncode == 0, found.stderr
+    assert "Warning you have no right to list pods of all namespaces" in found.stdout
+    assert "16 of 16 free" in found.stdout

@@ -74,10 +74,10 @@ def _read_nodes(recipe: Recipe, cluster: Cluster | None) -> tuple[list[GpuNode] 
     except ClusterError as error:
         return None, "you have no right to list nodes" if error.status == 403 else " ".join(str(error).split())
     try:
-        pods = cluster.list("Pod")
+        return read_gpu_nodes(nodes, cluster.list("Pod"), recipe.gpu.resource), ""
     except ClusterError:
-        pods = []  # nothing then counts as taken
-    return read_gpu_nodes(nodes, pods, recipe.gpu.resource), ""
+        unread = "you have no right to list pods of all namespaces, so GPUs that are taken count as free"
+        return read_gpu_nodes(nodes, [], recipe.gpu.resource), unread
 
 
 def judge(
@@ -90,7 +90,7 @@ def judge(
         recipe: All sections.
         tokens: Of the whole run; None if not known.
         nodes: GPU nodes; None if they could not be read.
-        unread: Why not.
+        unread: Why not, or what of them could not.
     """
     needs = needs_of(shape, recipe)
     lines = [_model_line(shape, recipe), _memory_line(needs)]
@@ -104,6 +104,7 @@ def judge(
             found = suitable_pools(nodes, wanted_gpus(recipe))
             placed, refused = _place(shape, recipe, tokens, found, nodes)
             lines, problems = lines + placed, refused + problems
+            lines += [f"Warning {unread}"] if unread else []
         except NoGpus as error:
             problems.insert(0, str(error))
     return Report(lines, problems)
