@@ -64,7 +64,7 @@ def check_volume(client: "TrainerClient", nodes: TrainingNodes) -> None:
         raise ConfigError(
             f"the volume {name} in {namespace} is {', '.join(modes)}: only one node can mount it, and "
             f"gpu.num_nodes={nodes.gpu.num_nodes}. Create a claim with accessModes [{_SHARED}] (NFS, CephFS, EFS, "
-            "Filestore, ...) and name it in resources.checkpoint_volume."
+            "Filestore, ...; manifests/components/shared-checkpoints) and name it in resources.checkpoint_volume."
         )
 
 
@@ -93,7 +93,7 @@ def explain(doing: str, error: Exception, client: "TrainerClient", nodes: Traini
     if status in (401, 403):
         return ConfigError(
             f"cannot {doing} in {namespace}: {answer.get('message', error)}. Give the service account of the run's "
-            "pods (default-editor) the role kubeflow-trainer-edit there."
+            "pods (default-editor) that right there: kubectl apply -k manifests/pipeline."
         )
     if status is not None:
         reason = " ".join(str(answer.get("message", error)).split())[:300]
