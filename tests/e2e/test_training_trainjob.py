@@ -212,7 +212,7 @@ def test_another_training_gets_a_trainjob_of_its_own(tmp_path, cluster, train):
         ({"runtimes": set()}, "there is no training runtime torch-distributed"),
         (
             {"refusals": [("POST", "trainjobs", 403, 'trainjobs is forbidden: User "x" cannot create')]},
-            "cannot create. Give the service account .* the role kubectl apply -k manifests/pipeline",
+            "cannot create. Give the service account .* that right there: kubectl apply -k manifests/pipeline",
         ),
         ({"refusals": [("POST", "trainjobs", 422, "must not have")]}, "the cluster answered HTTP 422: must not have"),
         ({"claims": {}}, "there is no PersistentVolumeClaim whetstone-checkpoints"),
