@@ -18,6 +18,7 @@ FLOORS = [
     {"data", "training", "evaluation", "deployment"},
     {"preflight"},
     {"catalogue"},
+    {"heads"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))

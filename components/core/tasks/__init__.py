@@ -3,6 +3,7 @@
 from components.core.errors import ConfigError
 from components.core.recipe import TaskConfig
 from components.core.tasks.context_qa import ContextQA
+from components.core.tasks.heads.seam import HeadTask
 from components.core.tasks.multi_label import MultiLabel
 from components.core.tasks.ner import NamedEntities
 from components.core.tasks.prompt import Prompt, read_prompt, write_prompt
@@ -14,11 +15,13 @@ __all__ = [
     "Encoded",
     "EncodedPrompts",
     "Finding",
+    "HeadTask",
     "Prompt",
     "Row",
     "RowContract",
     "Task",
     "get_generative_task",
+    "get_head_task",
     "get_task",
     "read_prompt",
     "write_prompt",
@@ -50,3 +53,17 @@ def get_generative_task(config: TaskConfig) -> Task:
     if not isinstance(task, ContextQA):
         raise ConfigError(f"task.name={config.name} generates no text. Use task.name=context_qa here.")
     return task
+
+
+def get_head_task(name: str) -> HeadTask:
+    """The task of that name (`single_label`, `multi_label`, `regression`, `ner`), which a head answers.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    tasks: dict[str, HeadTask] = {
+        task.name: task for task in (SingleLabel(), MultiLabel(), Regression(), NamedEntities())
+    }
+    if name not in tasks:
+        raise ConfigError(f"task {name!r} has no classification or regression head. Choose one of: {', '.join(tasks)}.")
+    return tasks[name]

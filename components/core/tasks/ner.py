@@ -1,11 +1,24 @@
 """The task `ner`: entities in a text, as one IOB2 tag (O, B-<type>, I-<type>) for each of its words."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from components.core.metrics.entities import (
+    ROW_METRICS,
+    EntityScores,
+    locate_entities,
+    score_entities,
+    score_entity_rows,
+)
 from components.core.tasks.fields import BadFieldError, Parser, check_text, parse_fields, parse_id, parse_list
+from components.core.tasks.heads.encoding import NO_TOKEN, EncodedInputs, InputEncoder, Piece
+from components.core.tasks.heads.head import Head
+from components.core.tasks.heads.seam import HeadKind, Outputs, Prediction, softmax
 from components.core.tasks.labels import canonical_label
+from components.core.tasks.rendering import IGNORED_LABEL
 from components.core.tasks.seam import Finding, Row, Target, TargetKind
 
 OUTSIDE = "O"
@@ -21,6 +34,10 @@ class NamedEntities:
     optional_columns: Sequence[str] = ("id",)
     text_columns: Sequence[str] = ("tokens",)
     target_kind: TargetKind = "entities"
+    input_columns: Sequence[str] = ("tokens",)
+    head_kind: HeadKind = "token"
+    problem_type: str | None = None
+    row_metrics: Sequence[str] = ROW_METRICS
 
     def parse_row(self, raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
         """Check one raw row; an error among the findings means that there is no row."""
@@ -54,6 +71,52 @@ class NamedEntities:
     def row_target(self, row: Row) -> Target:
         """The type of each entity, once for each that begins."""
         return [tag[2:] for tag in row["ner_tags"] if tag.startswith("B-")]
+
+    def parse_input(self, raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
+        """Check the words of one raw row; blank ones stay, so that there is a tag for each."""
+        return parse_fields(raw, _FIELDS | {"tokens": _parse_tokens})
+
+    def encode(self, rows: Sequence[Row], encoder: InputEncoder) -> EncodedInputs:
+        """Token ids of the words; a long row becomes several pieces."""
+        return encoder.encode_words([row["tokens"] for row in rows])
+
+    def learned(self, row: Row, piece: Piece, head: Head) -> list[int]:
+        """Number of each word's tag at its last token; the other tokens carry no loss."""
+        numbers = [IGNORED_LABEL] * len(piece.input_ids)
+        for word, place in enumerate(piece.words, start=piece.first_word):
+            if place != NO_TOKEN:
+                numbers[place] = head.labels.index(row["ner_tags"][word])
+        return numbers
+
+    def read_out(self, outputs: Sequence[Outputs], rows: Sequence[Row], head: Head) -> list[Prediction]:
+        """A tag for each word in valid IOB2, and the entities with their places in the words joined by spaces.
+
+        `score` of an entity is the mean probability of its words' tags.
+        """
+        predictions = []
+        for values, row in zip(outputs, rows, strict=True):
+            probabilities = softmax(values)
+            best = probabilities.argmax(axis=1)
+            tags, _ = repair_tags([head.labels[place] for place in best.tolist()])
+            sure = probabilities[range(len(best)), best]
+            entities = [
+                asdict(entity) | {"score": float(sure[entity.start_token : entity.end_token].mean())}
+                for entity in locate_entities(row["tokens"], tags)
+            ]
+            predictions.append({"tags": tags, "entities": entities})
+        return predictions
+
+    def line(self, prediction: Prediction) -> str:
+        """The tags, as a JSON list."""
+        return json.dumps(prediction["tags"], ensure_ascii=False)
+
+    def score(self, rows: Sequence[Row], predictions: Sequence[Prediction], head: Head) -> EntityScores:
+        """All metrics."""
+        return score_entities([row["ner_tags"] for row in rows], [each["tags"] for each in predictions])
+
+    def score_rows(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[dict[str, float]]:
+        """F1 of the row's entities, and whether all of them are right."""
+        return score_entity_rows([row["ner_tags"] for row in rows], [each["tags"] for each in predictions])
 
 
 def repair_tags(tags: Sequence[str]) -> tuple[list[str], int]:
