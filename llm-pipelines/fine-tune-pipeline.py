@@ -12,7 +12,22 @@ from components.core.settings import DEFAULT_NAMESPACE, Settings, load_settings
 from components.core.tasks import get_generative_task
 
 # mypy cannot follow a folder whose name has a hyphen.
+from .compiling import compile_to  # type: ignore[import-not-found]
 from .graph import build_pipeline  # type: ignore[import-not-found]
+from .launch_options import (  # type: ignore[import-not-found]
+    Cache,
+    CancelOnInterrupt,
+    CompileOnly,
+    Cron,
+    DryRun,
+    Experiment,
+    FollowLogs,
+    Host,
+    Namespace,
+    Paused,
+    RunName,
+    Wait,
+)
 from .local_run import run_here  # type: ignore[import-not-found]
 from .preflight import find_cluster  # type: ignore[import-not-found]
 from .remote.launch import Launch, launch  # type: ignore[import-not-found]
@@ -25,44 +40,24 @@ CATALOGUE = Path(__file__).parent / "recipes" / "models"
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...")] = None,
     recipe: Annotated[Path | None, typer.Option(help="Recipe file (YAML); docs/recipe.md lists its keys.")] = None,
-    host: Annotated[
-        str | None, typer.Option(envvar="KFP_HOST", help="Kubeflow Pipelines address; none runs here.")
-    ] = None,
-    namespace: Annotated[str, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run.")] = DEFAULT_NAMESPACE,
-    experiment: Annotated[str, typer.Option(help="Experiment of the run on the cluster.")] = "fine-tune-pipeline",
-    run_name: Annotated[
-        str | None, typer.Option(help="Name of the run on the cluster; by default with the time.")
-    ] = None,
-    wait: Annotated[
-        bool | None, typer.Option(help="Follow the run to its end; by default when the output is a terminal.")
-    ] = None,
-    follow_logs: Annotated[
-        bool, typer.Option("--follow-logs", help="Print what the steps on the cluster print, too.")
-    ] = False,
-    cancel_on_interrupt: Annotated[
-        bool | None,
-        typer.Option(
-            "--cancel-on-interrupt/--keep-on-interrupt",
-            help="What Ctrl-C does to the run on the cluster; by default asks on a terminal, else keeps it.",
-        ),
-    ] = None,
-    cron: Annotated[
-        str | None, typer.Option(help="Make a recurring run of it: six fields, seconds first, '0 0 3 * * *'.")
-    ] = None,
-    paused: Annotated[
-        bool, typer.Option("--paused", help="Make the recurring run without starting its clock.")
-    ] = False,
-    compile_only: Annotated[
-        Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")
-    ] = None,
+    host: Host = None,
+    namespace: Namespace = DEFAULT_NAMESPACE,
+    experiment: Experiment = "fine-tune-pipeline",
+    run_name: RunName = None,
+    wait: Wait = None,
+    follow_logs: FollowLogs = False,
+    cancel_on_interrupt: CancelOnInterrupt = None,
+    cron: Cron = None,
+    paused: Paused = False,
+    compile_only: CompileOnly = None,
     check_gpus: Annotated[
         bool,
         typer.Option(
             "--preflight/--no-preflight", help="Hold a run against the cluster's GPUs before it is submitted."
         ),
     ] = True,
-    cache: Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")] = True,
-    dry_run: Annotated[bool, typer.Option(help="Check everything, print the effective recipe and stop.")] = False,
+    cache: Cache = True,
+    dry_run: DryRun = False,
     serve: Annotated[bool, typer.Option(help="Serve a model that passed, with its page, on this machine.")] = False,
 ) -> None:
     """Fetch, check, tokenize, fine-tune, evaluate, upload and register, here or on a cluster."""
@@ -73,7 +68,7 @@ def main(
         print("Recipe:")
         print("\n".join(f"  {line}" for line in loaded.lines()), flush=True)
         if compile_only:
-            _compile(loaded, settings, compile_only)
+            compile_to(build_pipeline(loaded.recipe, environment=settings.pod_environment()), compile_only)
         elif dry_run:
             return
         elif host:
@@ -85,19 +80,6 @@ def main(
             raise ConfigError("--cron needs a cluster. Set KFP_HOST to the address of Kubeflow.")
         else:
             sys.exit(_run_here(loaded, settings, cache, serve))
-
-
-def _compile(loaded: LoadedRecipe, settings: Settings, path: Path) -> None:
-    from kfp import compiler
-
-    if path.suffix not in {".yaml", ".yml", ".json"}:
-        raise ConfigError(f"cannot compile to {path}: the name must end in .yaml or .json.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        compiler.Compiler().compile(build_pipeline(loaded.recipe, environment=settings.pod_environment()), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}. Choose another file.") from error
-    print(f"Compiled to {path}")
 
 
 def _run_there(
