@@ -9,9 +9,9 @@ from components.core.data.sources.download import download, is_url, without_secr
 from components.core.data.sources.hub import open_hub
 from components.core.data.sources.local import DATASET_KEY, open_local
 from components.core.data.sources.paths import parse_path
-from components.core.data.sources.split_files import add_split_files
 from components.core.data.sources.source import SPLITS, NumberedRow, Source
-from components.core.errors import DataError, StorageError
+from components.core.data.sources.split_files import add_split_files
+from components.core.errors import StorageError
 from components.core.recipe import DataConfig
 from components.core.settings import STARTER_DIR, Settings
 
