@@ -23,7 +23,7 @@ from components.core.tasks.rendering import IGNORED_LABEL
 PAGE_FILE = "tokens.html"
 _PREVIEW_ROWS = 3
 _FEW = 4
-"""The limit is drawn unless the longest input is this many times shorter."""
+"""The limit is drawn unless all inputs are this many times shorter."""
 
 
 def write_page(
@@ -39,6 +39,8 @@ def write_page(
         notes: What was decided otherwise than asked for.
         tokenizer: Of transformers, which turns ids into text.
     """
+    longest = max([1, *(each.longest for each in counts.values())])
+    shown = head.max_seq_length if longest * _FEW >= head.max_seq_length else longest
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Tokens</title>",
         f"<style>{STYLE}{TOKEN_STYLE}</style>",
@@ -48,11 +50,12 @@ def write_page(
         table_of({split: _numbers(each) for split, each in counts.items()}),
     ]
     for split, each in counts.items():
-        parts.append(f"<h2>{split}</h2>{_lengths(each, head.max_seq_length)}")
+        chart = draw_lengths(length_histogram(each.lengths, shown), shown, head.max_seq_length)
+        parts.append(f"<h2>{split}</h2>{chart}")
         lost = "Rows whose end was cut off" if head.task != "ner" else "Rows with a word whose end was cut off"
         parts.append(list_rows(lost, each.cut, [f"{split}.jsonl:{row}" for row in each.cut_rows]))
-        longest = ", ".join(f"{split}.jsonl:{row} ({tokens:,})" for tokens, row in each.longest_rows[:10])
-        parts.append(f"<p class='soft'>Longest rows, in tokens: {longest}.</p>")
+        named = ", ".join(f"{split}.jsonl:{row} ({tokens:,})" for tokens, row in each.longest_rows[:10])
+        parts.append(f"<p class='soft'>Longest rows, in tokens: {named}.</p>")
     parts.append(f"<h2>First inputs</h2><p>One cell per token. {_what_is_learned(head)}</p>")
     table = TokenTable(folder / "train.arrow")
     parts += [_preview(table[place], head, tokenizer) for place in range(min(_PREVIEW_ROWS, len(table)))]
@@ -76,11 +79,6 @@ def _what_is_learned(head: Head) -> str:
 
 def _numbers(counts: TokenCounts) -> dict[str, float]:
     return {**counts.numbers(), "cut_share": counts.cut / max(1, counts.rows)}
-
-
-def _lengths(counts: TokenCounts, limit: int) -> str:
-    shown = limit if counts.longest * _FEW >= limit else max(1, counts.longest)
-    return draw_lengths(length_histogram(counts.lengths, shown), shown, limit)
 
 
 def _preview(item: Mapping[str, Any], head: Head, tokenizer: Any) -> str:
