@@ -192,13 +192,15 @@ def test_a_model_without_tokenizer_json_gets_one(other, tmp_path):
     [
         ("clip_vision_model", "single_label", "is a clip_vision_model model, .* no sequence classification head"),
         ("openai-gpt", "ner", "is a openai-gpt model, for which transformers has no token classification head"),
+        ("own-code", "ner", "cannot read the config of .*: it needs code that comes with it, which is never run"),
         ("house-of-nobody", "ner", "transformers cannot read the config of .*house-of-nobody"),
     ],
 )
 def test_a_model_that_cannot_carry_the_head_is_refused_before_the_data_are_read(
     other, tmp_path, model_type, task, message
 ):
-    change(other / "config.json", model_type=model_type)
+    code = {"auto_map": {"AutoConfig": "code.Config"}} if model_type == "own-code" else {}
+    change(other / "config.json", model_type=model_type, **code)
     with pytest.raises(ConfigError, match=message):
         preprocess_rows(task, tmp_path / "no-data", other, tmp_path / "out")
 

@@ -156,6 +156,8 @@ def _read_config(folder: Path, model_id: str) -> Any:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a type that is not known, or that would need code of its own: each fails in its way
         reason = " ".join(str(error).split())[:200]
+        if "trust_remote_code" in str(error):
+            reason = "it needs code that comes with it, which is never run"
         raise ConfigError(
             f"transformers cannot read the config of {model_id}: {reason}. Choose another model."
         ) from error

@@ -22,6 +22,7 @@ from components.core.tasks.rendering import IGNORED_LABEL
 
 PAGE_FILE = "tokens.html"
 _PREVIEW_ROWS = 3
+_PREVIEW_TOKENS = 300
 _FEW = 4
 """The limit is drawn unless all inputs are this many times shorter."""
 
@@ -82,20 +83,21 @@ def _numbers(counts: TokenCounts) -> dict[str, float]:
 
 
 def _preview(item: Mapping[str, Any], head: Head, tokenizer: Any) -> str:
-    ids, labels = item["input_ids"], item["labels"]
+    ids, labels, size = item["input_ids"][:_PREVIEW_TOKENS], item["labels"], len(item["input_ids"])
+    more = [f" … {size - len(ids):,} more"] if size > len(ids) else []
     texts = [escape(printable(text) if text.strip() else text) for text in piece_texts(ids, tokenizer)]
     if head.task != "ner":
-        title = f"{len(ids)} tokens; learned: {_target(labels, head)}"
-        return f"<p class='soft'>{escape(title)}</p>{draw_cells([f'<span>{text}</span>' for text in texts])}"
+        title = f"{size:,} tokens; learned: {_target(labels, head)}"
+        return f"<p class='soft'>{escape(title)}</p>{draw_cells([f'<span>{text}</span>' for text in texts] + more)}"
     cells = [
         f"<span>{text}</span>"
         if label == IGNORED_LABEL
         else f"<span class=loss title='{escape(head.labels[label])}'>{text}"
         + (f"<sub>{escape(printable(head.labels[label]))}</sub>" if label else "")
         + "</span>"
-        for text, label in zip(texts, labels, strict=True)
+        for text, label in zip(texts, labels, strict=False)
     ]
-    return f"<p class='soft'>{len(ids)} tokens</p>{draw_cells(cells)}"
+    return f"<p class='soft'>{size:,} tokens</p>{draw_cells(cells + more)}"
 
 
 def _target(learned: Any, head: Head) -> str:
