@@ -4,18 +4,15 @@ The first half makes its own files; the second runs over a published collection 
 """
 
 import json
-import os
-import tarfile
 from pathlib import Path
 
 import pytest
+from support.bad_inputs import SHARED, published_cases, unpack
 
 from components.core.data import prepare_dataset
 from components.core.errors import PlatformError
 from components.core.recipe import DataConfig, TaskConfig
 from components.core.settings import Settings
-
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bad_inputs"
 
 
 def good(number: int):
@@ -100,33 +97,15 @@ REMARKED = {
 }
 
 
-def published_cases():
-    if not (SHARED / "cases.jsonl").exists():
-        return []
-    cases = map(json.loads, (SHARED / "cases.jsonl").read_text(encoding="utf-8").splitlines())
-    return [case for case in cases if case["task"] in ("qa", "any")]
-
-
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
-    """The collection on disk; its links are made as they are, because they are what is tried."""
-    folder = tmp_path_factory.mktemp("bad_inputs")
-    with tarfile.open(SHARED / "cases.tar.gz") as archive:
-        for member in archive:
-            target = folder / os.path.normpath(member.name)
-            if not target.is_relative_to(folder):
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if member.issym():
-                target.symlink_to(member.linkname)
-            elif member.isfile() and (content := archive.extractfile(member)) is not None:
-                target.write_bytes(content.read())
-    return folder / "bad_inputs"
+    """The collection on disk."""
+    return unpack(tmp_path_factory.mktemp("bad_inputs"))
 
 
 @pytest.mark.parametrize(
     "case",
-    published_cases()
+    published_cases(("qa", "any"))
     or [pytest.param(None, marks=pytest.mark.skip(reason="the collection of broken inputs is not here"))],
     ids=lambda case: case["file"] if case else "absent",
 )

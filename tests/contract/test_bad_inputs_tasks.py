@@ -3,19 +3,29 @@
 The first half makes its own files; the second runs over a published collection of broken inputs where it is at hand.
 """
 
-import json
-import tarfile
 from pathlib import Path
 
 import pytest
+from support.bad_inputs import published_cases, unpack
 from support.question_files import write
 from support.task_files import prepare_task, task_rows, text
+from support.tiny_encoder import preprocess_rows, write_encoder
 
 from components.core.errors import PlatformError
+from components.core.heads.tokens import TokenTable
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bad_inputs"
 TASKS = {"classification": "single_label", "multi-label": "multi_label", "regression": "regression", "ner": "ner"}
-PAIR = {"text": "sentence1", "text_pair": "sentence2"}
+PAIR = {"sentence1_key": "sentence1", "sentence2_key": "sentence2"}
+REFUSED_BY_ALL = {
+    "whitespace_only.jsonl": "the train split is empty: there are no rows",
+    "not_json_html_error_page.jsonl": "looks like an HTML",
+    "zero_rows.parquet": "the train split is empty: there are no rows",
+    "truncated.parquet": "not a complete Parquet file",
+    "gzip_bomb_100mb.jsonl.gz": "refused as a decompression bomb",
+    "tar_symlink_escape.tar": "archives are not unpacked, because they can hold links",
+    "symlink_outside.jsonl": "symbolic link that leads out of its folder",
+    "symlink_loop.jsonl": "a loop of symbolic links",
+}
 REFUSED = {
     # part of the message; a case that is not listed must be accepted
     "cls_latin1.jsonl": r":1: not UTF-8 at byte 12 of the line",
@@ -65,36 +75,45 @@ def test_labels_that_look_like_code_are_plain_names(tmp_path, label):
     assert sorted(report.targets.labels) == sorted(["plain", label])
 
 
-def published_cases():
-    if not (SHARED / "cases.jsonl").exists():
-        return []
-    cases = map(json.loads, (SHARED / "cases.jsonl").read_text(encoding="utf-8").splitlines())
-    return [case for case in cases if case["task"] in TASKS]
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """The collection on disk."""
+    return unpack(tmp_path_factory.mktemp("bad_inputs"))
 
 
 @pytest.fixture(scope="module")
-def unpacked(tmp_path_factory):
-    """The plain files of the collection."""
-    folder = tmp_path_factory.mktemp("bad_inputs")
-    with tarfile.open(SHARED / "cases.tar.gz") as archive:
-        archive.extractall(folder, [member for member in archive if member.isfile()], filter="data")
-    return folder / "bad_inputs"
+def encoder(tmp_path_factory):
+    """A tiny base model."""
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
-@pytest.mark.parametrize(
-    "case",
-    published_cases()
-    or [pytest.param(None, marks=pytest.mark.skip(reason="the collection of broken inputs is not here"))],
-    ids=lambda case: case["file"] if case else "absent",
-)
-def test_published_input(unpacked, tmp_path, case):
+def absent(cases):
+    return cases or [pytest.param(None, marks=pytest.mark.skip(reason="the collection of broken inputs is not here"))]
+
+
+def name_of(value):
+    return value["file"] if isinstance(value, dict) else value or "absent"
+
+
+@pytest.mark.parametrize("task", list(TASKS.values()))
+@pytest.mark.parametrize("case", absent(published_cases(("any",))), ids=name_of)
+def test_published_input_of_any_task(unpacked, encoder, tmp_path, case, task):
+    assert case["outcome"] == "reject"
+    with pytest.raises(PlatformError, match=REFUSED_BY_ALL[case["file"]]):
+        preprocess_rows(task, unpacked / case["file"], encoder, tmp_path / "out")
+    assert not (tmp_path / "out" / "preprocess_args.json").exists()
+
+
+@pytest.mark.parametrize("case", absent(published_cases(TASKS)), ids=name_of)
+def test_published_input(unpacked, encoder, tmp_path, case):
     name, task = case["file"], TASKS[case["task"]]
-    columns = PAIR if task == "regression" else {}
+    keys = PAIR if task == "regression" else {}
     if name in REFUSED:
         assert case["outcome"] == "reject"
         source = unpacked / name if "/" not in name else (unpacked / name).parent
         with pytest.raises(PlatformError, match=REFUSED[name]):
-            prepare_task(task, source, tmp_path / "out", columns=columns)
+            preprocess_rows(task, source, encoder, tmp_path / "out", **keys)
+        assert not (tmp_path / "out" / "preprocess_args.json").exists()
         return
     assert case["outcome"] != "reject"
     # one of two training files, beside good rows: most hold too few rows to be cut
@@ -110,7 +129,10 @@ def test_published_input(unpacked, tmp_path, case):
         lines = [f"{row['text']},{row['label']}\n" for row in good[:40]]
         (folder / "train-00001-of-00002.jsonl").unlink()
         (folder / "train-00001-of-00002.csv").write_text("text,label\n" + "".join(lines), encoding="utf-8")
-    report = prepare_task(task, folder, tmp_path / "out", columns=columns, on_bad_row="drop")
-    found = {finding.kind: finding.count for finding in report.findings}
+    report = preprocess_rows(task, folder, encoder, tmp_path / "out", {"on_bad_row": "drop"}, **keys)
+    found = {finding.kind: finding.count for finding in report.data.findings}
     assert found.items() >= REMARKED[name].items(), found
-    assert report.rows["train"] == report.rows_read["train"] - report.dropped.get("bad row", 0)
+    read, dropped = report.data.rows_read["train"], report.data.dropped.get("bad row", 0)
+    assert report.data.rows["train"] == read - dropped
+    assert report.args.splits["train"]["rows"] == read - dropped
+    assert len(TokenTable(tmp_path / "out" / "train.arrow")) == report.args.splits["train"]["inputs"]

@@ -37,7 +37,14 @@ def new_folder(target: Path) -> Iterator[Path]:
 def link_files(source: Path, target: Path) -> None:
     """Put the files of one folder into another, as hard links where the file system allows."""
     for path in source.iterdir():
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copy2(path, target / path.name)
+        link_file(path, target / path.name)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """Put a file there, as a hard link where the file system allows; what a symbolic link leads to, not the link."""
+    # os.link would make another name for the symbolic link itself, which leads nowhere from another folder
+    real = source.resolve()
+    try:
+        os.link(real, target)
+    except OSError:
+        shutil.copy2(real, target)

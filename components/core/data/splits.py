@@ -8,6 +8,7 @@ import numpy as np
 from components.core.data.contract.ledger import Ledger
 from components.core.data.contract.spool import Spool
 from components.core.data.sources import SPLITS
+from components.core.data.sources.split_files import file_key, split_files
 from components.core.data.strata import cut_strata, stratify
 from components.core.recipe import DataConfig
 from components.core.tasks.seam import RowContract
@@ -42,7 +43,8 @@ def plan_splits(
     plan = Plan()
     for split, spool in spools.items():
         plan.parts[split] = (spool, usable[split])
-        plan.notes[split] = "as in the dataset, in its order"
+        own_file = split in split_files(data)
+        plan.notes[split] = f"as in {file_key(split)}, in its order" if own_file else "as in the dataset, in its order"
     missing = [split for split in SPLITS if split not in spools]
     if not missing:
         return plan

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+FileAddress = Annotated[str, StringConstraints(min_length=1)]
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 
 
@@ -62,6 +63,10 @@ class DataConfig(Section):
 
     dataset_id: Annotated[str, StringConstraints(min_length=1)] = "starter"
     """Hub dataset id, local file or folder, http(s) URL, or `starter` for the embedded question set."""
+    validation_file: FileAddress | None = None
+    """File or http(s) URL with the validation rows, of any format; it takes the place of the dataset's own split."""
+    test_file: FileAddress | None = None
+    """File or http(s) URL with the test rows, likewise."""
     revision: str | None = None
     """Branch, tag or commit of a Hub dataset; the commit that was really read is recorded."""
     subset: str | None = None

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 
@@ -121,17 +122,29 @@ def _check_spellings(plan: Plan, ledger: Ledger) -> None:
 def _check_scores(plan: Plan, ledger: Ledger) -> None:
     train, positions = plan.parts["train"]
     scores = train.targets.scores(positions)
-    if np.ptp(scores) == 0:
+    if scores.min() == scores.max():
         message = f"all training rows have the score {scores[0]:g}; there is nothing to learn"
         ledger.add("constant_score", "error", "train", 0, message, fatal=True)
+        return
+    if not _can_be_normalised(scores):
+        message = "the training scores are too large or too close together, so that they cannot be normalised"
+        ledger.add("score_scale", "error", "train", 0, f"{message}; give them in another unit", fatal=True)
         return
     low, middle, high = (float(value) for value in np.quantile(scores, [0.25, 0.5, 0.75]))
     for spool, rows in plan.parts.values() if high > low else ():
         values = spool.targets.scores(rows)
-        far = np.abs(values - middle) > _OUTLIER_RANGES * (high - low)
+        with np.errstate(over="ignore"):
+            far = np.abs(values - middle) > _OUTLIER_RANGES * (high - low)
         for position, value in zip(rows[far], values[far], strict=True):
             message = f"score: {value:g} is far from the others (half of train lies between {low:g} and {high:g})"
             ledger.add("score_outlier", "warning", *spool.where(int(position)), message)
+
+
+def _can_be_normalised(scores: "np.ndarray[Any, np.dtype[np.float64]]") -> bool:
+    """Whether the learned (score - mean) / std are numbers, also as float32."""
+    with np.errstate(all="ignore"):
+        normalised = ((scores - scores.mean()) / scores.std()).astype(np.float32)
+        return bool(scores.std() > 0 and np.isfinite(scores.std()) and np.isfinite(normalised).all())
 
 
 def _shown(label: str) -> str:

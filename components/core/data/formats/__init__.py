@@ -25,7 +25,7 @@ def format_of(name: str) -> str | None:
     if lower.endswith(ARCHIVES):
         raise DataError(
             f"{name} is an archive; archives are not unpacked, because they can hold links and hostile paths. "
-            "Extract it yourself and name the folder as data.dataset_id."
+            "Extract it yourself and name the folder or file that was in it."
         )
     packed = lower.removesuffix(".gz")
     found = SUFFIXES.get(Path(packed).suffix)

@@ -37,7 +37,7 @@ def summarize_targets(plan: Plan, task: RowContract) -> TargetSummary:
         return TargetSummary()
     if task.target_kind == "score":
         scores = {split: targets.scores(rows) for split, (targets, rows) in parts.items()}
-        edges = np.histogram_bin_edges(np.concatenate(list(scores.values())), bins=BINS)
+        edges = _bin_edges(np.concatenate(list(scores.values())))
         return TargetSummary(scores={split: _score_summary(values, edges) for split, values in scores.items()})
     counts = {split: targets.counts(rows) for split, (targets, rows) in parts.items()}
     entities = task.target_kind == "entities"
@@ -49,17 +49,23 @@ def summarize_targets(plan: Plan, task: RowContract) -> TargetSummary:
     )
 
 
+def _bin_edges(values: "np.ndarray[Any, np.dtype[np.float64]]") -> "np.ndarray[Any, Any]":
+    low, high = float(values.min()), float(values.max())
+    # a range that is too large for a number is not once it is halved
+    part = 1.0 if np.isfinite(high - low) else 0.5
+    try:
+        return np.histogram_bin_edges(values * part, bins=BINS) / part
+    except ValueError:  # there are fewer numbers in the range than bins
+        return np.array([low, high])
+
+
 def _score_summary(values: "np.ndarray[Any, np.dtype[np.float64]]", edges: "np.ndarray[Any, Any]") -> ScoreSummary:
-    counts, _ = np.histogram(values, bins=edges)
-    return ScoreSummary(
-        float(values.min()),
-        float(np.median(values)),
-        float(values.mean()),
-        float(values.std()),
-        float(values.max()),
-        [float(edge) for edge in edges],
-        [int(count) for count in counts],
-    )
+    with np.errstate(all="ignore"):  # sums of scores that are refused as too large
+        counts, _ = np.histogram(values, bins=edges)
+        low, middle, mean, std, high = map(
+            float, np.nan_to_num([values.min(), np.median(values), values.mean(), values.std(), values.max()])
+        )
+    return ScoreSummary(low, middle, mean, std, high, list(map(float, edges)), list(map(int, counts)))
 
 
 def summarize_lengths(plan: Plan, optional: Sequence[str]) -> dict[str, dict[str, list[LengthSummary]]]:

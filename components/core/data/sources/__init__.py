@@ -1,6 +1,5 @@
 """Finds a dataset: the embedded one, local files, an http(s) address or the Hub."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,11 @@ from pathlib import Path
 from components.core.data.formats import Limits, format_of
 from components.core.data.sources.download import download, is_url, without_secrets
 from components.core.data.sources.hub import open_hub
-from components.core.data.sources.local import open_local
+from components.core.data.sources.local import DATASET_KEY, open_local
+from components.core.data.sources.paths import parse_path
 from components.core.data.sources.source import SPLITS, NumberedRow, Source
-from components.core.errors import DataError, StorageError
+from components.core.data.sources.split_files import add_split_files
+from components.core.errors import StorageError
 from components.core.recipe import DataConfig
 from components.core.settings import STARTER_DIR, Settings
 
@@ -31,17 +32,7 @@ def local_path(data: DataConfig) -> Path | None:
         return STARTER_DIR / "data"
     if is_url(name):
         return None
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", name, re.IGNORECASE)
-    if scheme:
-        raise DataError(
-            f"{scheme.group(1)}:// addresses are not supported as data.dataset_id; use a path, an http(s) "
-            "address or a Hub id."
-        )
-    try:
-        path = Path(name).expanduser()
-        exists = path.is_symlink() or path.exists()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise StorageError(f"cannot read {name[:200]!r}: {error}. Check data.dataset_id.") from error
+    path, exists = parse_path(name, DATASET_KEY, "a path, an http(s) address or a Hub id")
     looks_local = (
         name.startswith((".", "/", "~", "-")) or name.count("/") > 1 or "\\" in name or format_of(name) is not None
     )
@@ -53,20 +44,32 @@ def local_path(data: DataConfig) -> Path | None:
 def open_source(
     data: DataConfig, settings: Settings, columns: Sequence[str], wanted: Collection[str], download_dir: Path
 ) -> Source:
-    """Find the dataset and its splits.
+    """Find the dataset and its splits, and the files that take the place of some.
 
     Args:
         data: Which dataset.
         settings: Where the Hub is.
         columns: The dataset's names of the required columns.
         wanted: The dataset's names of all columns that are used.
-        download_dir: Where a file from an http(s) address is put.
+        download_dir: Where files from http(s) addresses are put.
 
     Raises:
         StorageError: If it cannot be found or read.
         DataError: If it is there but holds no splits.
     """
     limits = Limits(data.max_file_bytes, data.max_row_bytes)
+    source = _open_dataset(data, settings, limits, columns, wanted, download_dir)
+    return add_split_files(source, data, limits, columns, wanted, download_dir)
+
+
+def _open_dataset(
+    data: DataConfig,
+    settings: Settings,
+    limits: Limits,
+    columns: Sequence[str],
+    wanted: Collection[str],
+    download_dir: Path,
+) -> Source:
     path = local_path(data)
     if path is not None:
         return open_local(path, data, limits, columns, wanted)

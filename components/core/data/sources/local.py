@@ -13,13 +13,18 @@ from components.core.errors import DataError, StorageError
 from components.core.recipe import DataConfig
 from components.core.tasks.seam import Finding
 
+DATASET_KEY = "data.dataset_id"
 _ALIASES = {"train": ("train", "training"), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 _SHARD = r"(?:[-_.]\d+(?:-of-\d+)?|-v\d[\d.]*)?"
 """What may follow a split's name: a shard number (`train-00000-of-00002`) or SQuAD's version (`train-v2.0`)."""
 
 
-def find_local(path: Path) -> Path:
+def find_local(path: Path, key: str = DATASET_KEY) -> Path:
     """The real path of a file or folder that a user named.
+
+    Args:
+        path: As the user wrote it.
+        key: Of the recipe, which the user can correct.
 
     Raises:
         StorageError: If it does not exist, is a link out of its own folder, or is neither file nor folder.
@@ -29,10 +34,10 @@ def find_local(path: Path) -> Path:
         real = path.resolve(strict=True)
     except FileNotFoundError as error:
         kind = "a symbolic link to nothing" if path.is_symlink() else "no such file or folder"
-        raise StorageError(f"cannot read {name}: {kind}. Check data.dataset_id.") from error
+        raise StorageError(f"cannot read {name}: {kind}. Check {key}.") from error
     except (OSError, RuntimeError) as error:  # Python 3.11 raises RuntimeError for a loop of links
         reason = "a loop of symbolic links" if path.is_symlink() else f"{error}"
-        raise StorageError(f"cannot read {name}: {reason}. Check data.dataset_id.") from error
+        raise StorageError(f"cannot read {name}: {reason}. Check {key}.") from error
     if path.is_symlink() and real.is_file() and not real.is_relative_to(path.parent.resolve()):
         raise StorageError(
             f"cannot read {name}: it is a symbolic link that leads out of its folder, which is not followed. "
@@ -58,7 +63,7 @@ def open_local(path: Path, data: DataConfig, limits: Limits, columns: Sequence[s
     root = real if real.is_dir() else real.parent
     for found in files.values():
         for file in found:
-            _check_format(file)
+            check_format(file)
     names = {split: [_display(file, root) for file in found] for split, found in files.items()}
 
     def reader(found: list[Path]) -> Callable[[], Iterator[NumberedRow]]:
@@ -89,7 +94,8 @@ def _display(file: Path, root: Path) -> str:
     return printable(str(file.relative_to(root)) if file.is_relative_to(root) else file.name)
 
 
-def _check_format(file: Path) -> None:
+def check_format(file: Path) -> None:
+    """Raise DataError if the name says none that is supported."""
     if format_of(file.name) is None:
         raise DataError(
             f"{printable(file.name)}: unknown format; supported are .jsonl, .json, .csv and .tsv (each also as "

@@ -1,4 +1,4 @@
-"""A short text that changes when the data behind `data.dataset_id` change, for the cache key of a pipeline."""
+"""A short text that changes when the data that a recipe names change, for the cache key of a pipeline."""
 
 import hashlib
 from pathlib import Path
@@ -7,6 +7,7 @@ from components.core.data.sources import local_path
 from components.core.data.sources.download import is_url, probe
 from components.core.data.sources.hub import resolve_commit
 from components.core.data.sources.local import find_local
+from components.core.data.sources.split_files import local_split_file, split_files
 from components.core.errors import StorageError
 from components.core.recipe import DataConfig
 from components.core.settings import Settings
@@ -18,11 +19,20 @@ def source_version(data: DataConfig, settings: Settings) -> str:
     """Digest of local files, commit of a Hub dataset, or ETag (else date) of an address.
 
     Returns:
-        The version; "" for a Hub or server that cannot be reached or does not say.
+        The version, with those of `data.validation_file` and `data.test_file` behind it; "" in place of one for a Hub
+        or server that cannot be reached or does not say.
 
     Raises:
         StorageError: If a local file or folder is missing or unreadable.
     """
+    version = _dataset_version(data, settings)
+    for split, name in split_files(data).items():
+        file = local_split_file(split, name)
+        version += f" {split}={probe(name) if file is None else f'sha256:{_digest(file)}'}"
+    return version
+
+
+def _dataset_version(data: DataConfig, settings: Settings) -> str:
     path = local_path(data)
     if path is not None:
         return f"sha256:{_digest(find_local(path))}"

@@ -3,6 +3,8 @@
 Text is data: a control token's name inside it ("[SEP]", "</s>") is read as plain characters.
 """
 
+import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +61,8 @@ class InputEncoder:
         from tokenizers import Tokenizer
 
         try:
-            self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+            self._tokenizer = Tokenizer.from_str(_hide_control_tokens(content))
         except Exception as error:  # the tokenizers library raises bare Exceptions
             raise StorageError(
                 f"cannot load {folder / 'tokenizer.json'}: {error}. Choose a model that comes with one."
@@ -68,15 +71,8 @@ class InputEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
-        around = self._tokenizer.encode("a")
-        inner = [place for place, special in enumerate(around.special_tokens_mask) if not special] or [0]
-        self._before, self._after = around.ids[: inner[0]], around.ids[inner[-1] + 1 :]
-        self._room = head.max_seq_length - len(self._before) - len(self._after)
-        if self._room < 1:
-            raise ConfigError(
-                f"max_seq_length={head.max_seq_length}: leaves no room beside "
-                f"{len(self._before) + len(self._after)} special tokens. Raise it."
-            )
+        self._before, self._after = _surroundings(self._tokenizer, folder)
+        self._room = self._room_beside(len(self._before) + len(self._after))
 
     def encode_texts(self, texts: Sequence[str], pairs: Sequence[str | None]) -> EncodedInputs:
         """Encode texts or pairs of them; what is too long loses its end, a pair the end of its longer text.
@@ -90,13 +86,13 @@ class InputEncoder:
             text if pair is None else (text, pair) if joiner is None else f"{text}{joiner}{pair}"
             for text, pair in zip(texts, pairs, strict=True)
         ]
+        if any(isinstance(each, tuple) for each in inputs):
+            self._room_beside(self._tokenizer.num_special_tokens_to_add(is_pair=True))
         self._tokenizer.enable_truncation(self._head.max_seq_length, strategy="longest_first")
         try:
             encodings = self._tokenizer.encode_batch_fast(inputs)
-        except Exception as error:  # a pair whose special tokens alone are too many
-            raise ConfigError(
-                f"max_seq_length={self._head.max_seq_length}: cannot hold a pair ({error}). Raise it."
-            ) from error
+        except Exception as error:  # the tokenizers library raises bare Exceptions
+            raise _unreadable(error) from error
         finally:
             self._tokenizer.no_truncation()
         return EncodedInputs(
@@ -109,13 +105,24 @@ class InputEncoder:
 
         Only a single word that is longer than a whole input loses its end.
         """
-        encodings = self._tokenizer.encode_batch([" ".join(words) for words in rows], add_special_tokens=False)
+        try:
+            encodings = self._tokenizer.encode_batch([" ".join(words) for words in rows], add_special_tokens=False)
+        except Exception as error:  # the tokenizers library raises bare Exceptions
+            raise _unreadable(error) from error
         pieces, cut = [], []
         for row, (words, encoding) in enumerate(zip(rows, encodings, strict=True)):
             found, lost = self._part(row, encoding.ids, *_token_ranges(words, encoding.offsets))
             pieces += found
             cut.append(lost)
         return EncodedInputs(pieces, cut)
+
+    def _room_beside(self, special: int) -> int:
+        room = self._head.max_seq_length - special
+        if room < 1:
+            raise ConfigError(
+                f"max_seq_length={self._head.max_seq_length}: leaves no room beside {special} special tokens. Raise it."
+            )
+        return room
 
     def _part(self, row: int, ids: list[int], read: list[bool], ends: list[int]) -> tuple[list[Piece], bool]:
         """Pieces of one row, given which words have tokens, and where the tokens of each word end."""
@@ -147,6 +154,49 @@ def pair_joiner(tokenizer: Any) -> str | None:
     """None where a transformers tokenizer itself marks the border of a pair; else a line break does."""
     single, pair = (tokenizer.num_special_tokens_to_add(pair=pair) for pair in (False, True))
     return None if pair > single else "\n"
+
+
+def _hide_control_tokens(content: str) -> str:
+    """A tokenizer.json in which no text becomes a control token; the ids that frame a text stay.
+
+    `encode_special_tokens` alone is not enough: where the vocabulary holds "</s>" as one more piece, models of these
+    kinds find it in plain text.
+    """
+    settings = json.loads(content)
+    model, added = settings["model"], settings.get("added_tokens") or []
+    kind, vocabulary = model.get("type"), model.get("vocab")
+    if not (kind in ("Unigram", "WordLevel", "WordPiece") or model.get("ignore_merges")):
+        return content
+    pieces = [piece for piece, _ in vocabulary] if isinstance(vocabulary, list) else list(vocabulary)
+    # an unknown word is known by this name, in Unigram by its number
+    controls = {token["content"] for token in added if token["special"]} - {model.get("unk_token")}
+    hidden = {piece: piece + secrets.token_hex(8) for piece in controls.intersection(pieces)}
+    if not hidden:
+        return content
+    if isinstance(vocabulary, list):
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in vocabulary]
+    else:
+        model["vocab"] = {hidden.get(piece, piece): number for piece, number in vocabulary.items()}
+    # left there, one would get another number, since its name is gone
+    settings["added_tokens"] = [token for token in added if token["content"] not in hidden]
+    return json.dumps(settings)
+
+
+def _surroundings(tokenizer: Any, folder: Path) -> tuple[list[int], list[int]]:
+    """Ids that are put before and behind a single text."""
+    for probe in ("a", "1", ".", "w1"):
+        try:
+            around = tokenizer.encode(probe)
+        except Exception:  # a vocabulary of words that lacks this one, and has no unknown word
+            continue
+        inner = [place for place, special in enumerate(around.special_tokens_mask) if not special]
+        if inner:
+            return around.ids[: inner[0]], around.ids[inner[-1] + 1 :]
+    raise StorageError(f"{folder / 'tokenizer.json'} reads no text. Choose a model with a tokenizer for text.")
+
+
+def _unreadable(error: Exception) -> StorageError:
+    return StorageError(f"the model's tokenizer cannot read a row ({error}). Choose another model.")
 
 
 def _token_ranges(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[list[bool], list[int]]:
