@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 
 
-def resolve_precision(bits: int) -> Hardware:
-    """What this machine computes with: fp32 for 32; else bf16 or fp16, or fp32 with a note where it has neither."""
-    return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"))
+def resolve_precision(bits: int, gpus: int = 1) -> Hardware:
+    """What this machine computes with: fp32 for 32; else bf16 or fp16, or fp32 with a note where it has neither.
+
+    Args:
+        bits: `precision`.
+        gpus: `number_of_gpu_to_use_finetuning`; 0 leaves the GPUs of this machine alone.
+    """
+    return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"), cpu=gpus == 0)
 
 
 def deepspeed_configuration(parameters: FinetuneParameters) -> dict[str, Any] | None:
