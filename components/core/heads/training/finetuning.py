@@ -4,9 +4,11 @@ import logging
 from pathlib import Path
 
 from components.core.catalogue import FinetuneParameters, check_parameters
+from components.core.catalogue.training_arguments import resolve_precision
 from components.core.heads.training.job import HeadJob, read_inputs
 from components.core.heads.training.process import train
 from components.core.heads.training.result import HeadTrainingResult
+from components.core.heads.training.together import processes_for, train_together
 from components.core.settings import Settings
 from components.core.training.distributed.sync import Ranks
 
@@ -38,6 +40,10 @@ def finetune_head(
         task=task, values=parameters.model_dump(mode="json"), preprocess_dir=preprocess_dir.resolve(),
         output_dir=output_dir.resolve(),
     )  # fmt: skip
+    processes = processes_for(parameters, settings)
+    if processes == 1 and not parameters.apply_deepspeed:
+        return train(job, settings, Ranks())
     # what is wrong with the input is told before any process is started
     read_inputs(task, preprocess_dir)
-    return train(job, settings, Ranks())
+    hardware = resolve_precision(parameters.precision, parameters.number_of_gpu_to_use_finetuning)
+    return train_together(job, parameters, hardware.device, settings, processes)

@@ -141,6 +141,11 @@ class HeadRun:
         trained, total = count_parameters(trainer.model)
         peak = int(self.ranks.most(peak_memory(self.hardware.device)))
         values: Values = {}
+        if self.deepspeed is not None:
+            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+            # else ZeRO-3 would part the weights that the first process reads now over all of them
+            unset_hf_deepspeed_config()
         if self.ranks.first:
             model = load_trained(
                 checkpoints / f"checkpoint-{best}", self.inputs.pretrained, self.inputs.task, self.inputs.head,
