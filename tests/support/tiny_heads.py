@@ -24,7 +24,8 @@ def write_tiny_bert(folder: Path, seed: int = 0, labels: int | None = None, laye
     torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=60, hidden_size=32, intermediate_size=64, num_hidden_layers=layers, num_attention_heads=2,
-        max_position_embeddings=64, initializer_range=0.2, **({"num_labels": labels} if labels else {}),
+        max_position_embeddings=64, initializer_range=0.2,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, **({"num_labels": labels} if labels else {}),
     )  # fmt: skip
     (BertForSequenceClassification if labels else BertModel)(config).save_pretrained(folder)
     vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS])}

@@ -54,6 +54,7 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
         parameters: FinetuneParameters,
         around: Surroundings,
     ) -> None:
+        args.label_names = ["labels"]
         super().__init__(
             model=model,
             args=args,

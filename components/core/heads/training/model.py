@@ -95,6 +95,8 @@ def load_model(
             f"ignore_mismatched_sizes=false: the base model's head has another shape than {head.outputs} outputs "
             f"({name}: {' x '.join(map(str, shape))}). Choose another base model, or set ignore_mismatched_sizes=true."
         )
+    # else the weights are written under the names of older versions, which it can read too
+    model._weight_conversions = None
     return LoadedModel(model, sorted({*info["missing_keys"], *reshaped}))
 
 
