@@ -38,7 +38,9 @@ def train(tmp_path, preprocessed, monkeypatch):
             FINETUNE["classification_single_label"],
             {
                 "learning_rate": 3e-3, "num_train_epochs": 2, "per_device_train_batch_size": 16 // processes,
-                "per_device_eval_batch_size": 5, **values,
+                "per_device_eval_batch_size": 5,
+                # a gradient that is zero but for rounding must not move a weight
+                "adam_epsilon": 1e-3, **values,
             },
         )  # fmt: skip
         settings = Settings(whetstone_home=tmp_path / "home", training_processes=processes)
@@ -58,9 +60,11 @@ def probed(tmp_path, monkeypatch):
 
 
 def largest_difference(first, second):
+    """Of the weights after the last step."""
     from safetensors.torch import load_file
 
-    a, b = (load_file(folder / "model.safetensors") for folder in (first, second))
+    last = f"checkpoints/checkpoint-{STEPS}/model.safetensors"
+    a, b = (load_file(folder / last) for folder in (first, second))
     assert set(a) == set(b)
     return max((a[name] - b[name]).abs().max().item() for name in a)
 
@@ -138,9 +142,3 @@ def test_without_a_compiler_deepspeed_on_a_cpu_is_refused(train, monkeypatch):
         TrainingError, match=r"compiles a part of itself, and a C\+\+ compiler \(g\+\+\) cannot be found"
     ):
         train("model", 2, apply_deepspeed=True)
-
-
-def test_a_loss_that_explodes_is_told_once(tmp_path, train, capfd):
-    with pytest.raises(TrainingError, match=r"^the loss is no longer a number at step \d+\. Lower learning_rate"):
-        train("model", 2, learning_rate=1e30, max_grad_norm=1e30)
-    assert "Traceback" not in "".join(capfd.readouterr())

@@ -40,6 +40,7 @@ OVERRIDES = {
     "chat_completion": {"ignore_mismatched_sizes": False},
 }  # fmt: skip
 CHOICES = {
+    "ort_quantization": ["none", "int8"],
     "optim": ["adamw_torch", "adafactor"],
     "lr_scheduler_type": [
         "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",

@@ -17,7 +17,7 @@ from components.core.heads.training.job import HeadJob
 from components.core.heads.training.result import HeadTrainingResult, read_result
 from components.core.settings import Settings
 from components.core.training.distributed.launch import Worker, launch, on_this_machine, settings_as_variables
-from components.core.training.hardware import Device
+from components.core.training.estimate import Device
 
 logger = logging.getLogger(__name__)
 
