@@ -3,17 +3,17 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import RandomSampler, Sampler, Subset
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from torch.utils.data import Sampler, Subset
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from components.core.catalogue import FinetuneParameters
 from components.core.errors import StorageError, TrainingError
@@ -38,6 +38,44 @@ class Surroundings:
     log_path: Path
     stop: StopRequest
     ranks: Ranks
+
+
+class Order(Sampler[int]):
+    """The order of the rows in each epoch: the same in all processes, and in a run that goes on from a checkpoint.
+
+    Args:
+        lengths: Tokens of each row.
+        batch: Rows of like length that stay together, one such batch after the other at random; None mixes all rows.
+        seed: Of the order.
+    """
+
+    def __init__(self, lengths: list[int], batch: int | None, seed: int) -> None:
+        self._lengths, self._batch, self._seed, self._epoch = lengths, batch, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        if self._batch is None:
+            yield from torch.randperm(len(self._lengths), generator=generator).tolist()
+        else:
+            yield from get_length_grouped_indices(self._lengths, self._batch, generator=generator)
+
+
+class _TellEpoch(TrainerCallback):  # type: ignore[misc]
+    """The Trainer does not reach the order itself where several processes go on in the middle of an epoch."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say which one begins; one that is done may have come to 0.9999... of it."""
+        self._order.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
 
 class HeadTrainer(Trainer):  # type: ignore[misc]
@@ -72,7 +110,8 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
         if parameters.apply_early_stopping:
             patience, threshold = parameters.early_stopping_patience, parameters.early_stopping_threshold
             self.add_callback(EarlyStoppingCallback(patience, threshold))
-        self._lengths: list[int] | None = None if inputs.padded_length else inputs.train.lengths.tolist()
+        self._lengths: list[int] = inputs.train.lengths.tolist()
+        self._by_length = inputs.padded_length is None
         self._tokens = int(inputs.train.lengths.sum())
         self._validation, self._keep, self._ranks = validation, parameters.save_total_limit, around.ranks
         self._clock = Clock()
@@ -150,13 +189,12 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
         return list(dict.fromkeys(name for name in ("eval_loss", best) if name in metrics))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        """Rows of like length in one batch; the batches themselves come in random order."""
-        count = len(self.train_dataset)
-        if self._lengths is None or count < 2 * self.args.train_batch_size:
-            return RandomSampler(range(count))
+        """Rows of like length in one batch, where they are not padded to one length anyway."""
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        grouped: Sampler[int] = LengthGroupedSampler(batch, lengths=self._lengths)
-        return grouped
+        grouped = self._by_length and len(self._lengths) >= 2 * batch
+        order = Order(self._lengths, batch if grouped else None, self.args.seed)
+        self.add_callback(_TellEpoch(order))
+        return order
 
     def _show_progress(self) -> None:
         if not self._watcher.line_is_due():
