@@ -113,6 +113,7 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
         self._lengths: list[int] = inputs.train.lengths.tolist()
         self._by_length = inputs.padded_length is None
         self._tokens = int(inputs.train.lengths.sum())
+        self._task = inputs.head.task
         self._validation, self._keep, self._ranks = validation, parameters.save_total_limit, around.ranks
         self._clock = Clock()
         self._epoch_at_start: float | None = None
@@ -179,10 +180,18 @@ class HeadTrainer(Trainer):  # type: ignore[misc]
             self._save_checkpoint(self.model, None)
 
     def _measure(self, outcome: Any) -> dict[str, float]:
-        """Metrics of the gathered outputs; one that is not defined is never the best."""
+        """Loss and metrics of the gathered outputs; one that is not defined is never the best."""
+        loss = _mean_loss(outcome.predictions, outcome.label_ids, self._task)
+        if not math.isfinite(loss):
+            raise diverged(self.state.global_step)
         _, values = self._validation.measure(list(outcome.predictions))
         worst = -math.inf if self.args.greater_is_better else math.inf
-        return {name: worst if value is None else value for name, value in values.items()}
+        return {"loss": loss} | {name: worst if value is None else value for name, value in values.items()}
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> tuple[None, Any, Any]:
+        """Outputs alone: the Trainer's mean of losses counts rows twice where processes share them unevenly."""
+        _, logits, labels = super().prediction_step(*args, **kwargs)
+        return None, logits, labels
 
     def _shown(self, metrics: dict[str, float]) -> list[str]:
         best = f"eval_{self.args.metric_for_best_model}"
@@ -251,6 +260,19 @@ def compute_outputs(model: Any, inputs: HeadInputs, order: Sequence[int], batch_
             logits = _logits_alone(model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits, None)
             outputs += list(logits.float().cpu().numpy())
     return outputs
+
+
+def _mean_loss(outputs: Any, labels: Any, task: str) -> float:
+    """Mean over all rows, or over all words; the same loss as the training's."""
+    logits, wanted = torch.from_numpy(outputs).double(), torch.from_numpy(labels)
+    functional = torch.nn.functional
+    match task:
+        case "regression":
+            return functional.mse_loss(logits.flatten(), wanted.double().flatten()).item()
+        case "multi_label":
+            return functional.binary_cross_entropy_with_logits(logits, wanted.double()).item()
+        case _:
+            return functional.cross_entropy(logits.flatten(0, -2), wanted.flatten()).item()
 
 
 def diverged(step: int) -> TrainingError:
