@@ -57,10 +57,10 @@ def test_an_epoch_has_each_row_once_in_an_order_of_its_own(batch):
 def test_rows_of_like_length_stay_together():
     from components.core.heads.training.loop import Order
 
-    lengths = [10 * (row % 4) + 1 for row in range(64)]
+    lengths = [10 * (row % 4) + 1 for row in range(640)]
     rows = list(Order(lengths, 8, 1))
-    spreads = [len({lengths[row] for row in rows[first : first + 8]}) for first in range(0, 64, 8)]
-    assert sum(spreads) <= 12
+    spreads = [len({lengths[row] for row in rows[first : first + 8]}) for first in range(0, 640, 8)]
+    assert sum(spreads) <= 120  # of 80 batches; at random nearly all four lengths are in each
 
 
 @pytest.mark.parametrize(
