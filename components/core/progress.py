@@ -20,6 +20,7 @@ def log_to_stdout() -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("components").setLevel(logging.INFO)
-    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # a level would not do: it sets its own when it is imported
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
     # peft imports it wherever it is installed; it warns of kernels for CPUs, and at each 8-bit product of its rounding
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

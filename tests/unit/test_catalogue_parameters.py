@@ -29,8 +29,8 @@ DEFAULTS = {
     "logging_strategy": "steps", "logging_steps": 10, "metric_for_best_model": "loss",
     "resume_from_checkpoint": False, "save_total_limit": -1, "apply_early_stopping": False,
     "early_stopping_patience": 1, "early_stopping_threshold": 0.0, "apply_deepspeed": False, "deepspeed": None,
-    "deepspeed_stage": 2, "apply_ort": False, "num_nodes_finetune": 1, "number_of_gpu_to_use_finetuning": 1,
-    "shm_size_finetune": "5g", "registered_model_name": None,
+    "deepspeed_stage": 2, "apply_ort": False, "ort_quantization": "none", "num_nodes_finetune": 1,
+    "number_of_gpu_to_use_finetuning": 1, "shm_size_finetune": "5g", "registered_model_name": None,
 }  # fmt: skip
 OVERRIDES = {
     "classification_multi_label": {
@@ -40,6 +40,7 @@ OVERRIDES = {
     "chat_completion": {"ignore_mismatched_sizes": False},
 }  # fmt: skip
 CHOICES = {
+    "ort_quantization": ["none", "int8"],
     "optim": ["adamw_torch", "adafactor"],
     "lr_scheduler_type": [
         "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup",
@@ -199,7 +200,12 @@ def test_a_wrong_preprocess_value_is_refused(values, message):
             "auto_find_batch_size=true: does not work together with apply_deepspeed=true",
         ),
         ("ner", {"registered_model_name": "acme/ner"}, "registered_model_name='acme/ner': must match ^[a-zA-Z0-9-]+$."),
-        ("ner", {"apply_ort": True}, "apply_ort=true: a model cannot be exported to ONNX Runtime yet"),
+        (
+            "ner",
+            {"apply_ort": True, "apply_lora": True, "merge_lora_weights": False},
+            "apply_ort=true: an adapter alone cannot be exported to ONNX Runtime, only a whole model. Set merge",
+        ),
+        ("ner", {"ort_quantization": "int8"}, "ort_quantization=int8: has no effect without the export. Set apply_ort"),
         (
             "ner",
             {"precision": 4},

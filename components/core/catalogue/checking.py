@@ -73,10 +73,15 @@ def _of_training(parameters: FinetuneParameters) -> Iterator[str]:
         )
     if parameters.registered_model_name is not None:
         yield from _caught(check_registered_model_name, parameters.registered_model_name)
-    if parameters.apply_ort:
+    if parameters.apply_ort and parameters.apply_lora and not parameters.merge_lora_weights:
         yield (
-            "apply_ort=true: a model cannot be exported to ONNX Runtime yet, and training in PyTorch instead would "
-            "ignore it silently. Set apply_ort=false."
+            "apply_ort=true: an adapter alone cannot be exported to ONNX Runtime, only a whole model. "
+            "Set merge_lora_weights=true, or apply_ort=false."
+        )
+    if parameters.ort_quantization != "none" and not parameters.apply_ort:
+        yield (
+            f"ort_quantization={parameters.ort_quantization}: has no effect without the export. Set apply_ort=true, or "
+            "ort_quantization=none."
         )
 
 

@@ -122,7 +122,9 @@ class OptimisationParameters(Parameters):
     deepspeed_stage: Stage = 2
     """ZeRO stage of that configuration."""
     apply_ort: bool = False
-    """Use ONNX Runtime."""
+    """Export the trained model to ONNX Runtime, which then measures, predicts and serves it."""
+    ort_quantization: Literal["none", "int8"] = "none"
+    """int8 adds weights of 8 bits to the export, which count only if they pass the gate for them."""
 
 
 class ResourceParameters(Parameters):

@@ -36,7 +36,7 @@ REFUSED = """
   `stage3_gather_16bit_weights_on_model_save: true`.
 - `precision` 4 or 8 without a CUDA device, without `apply_lora`, or without the package bitsandbytes.
 - `registered_model_name` outside `^[a-zA-Z0-9-]+$`.
-- `apply_ort`: the export to ONNX Runtime does not exist yet.
+- `apply_ort` with `apply_lora` and `merge_lora_weights=false`; `ort_quantization=int8` without `apply_ort`.
 """
 P = TypeVar("P", bound=Parameters)
 

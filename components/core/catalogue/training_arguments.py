@@ -1,5 +1,6 @@
 """The parameters as transformers' Trainer wants them."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 
 
-def resolve_precision(bits: int) -> Hardware:
-    """What this machine computes with: fp32 for 32; else bf16 or fp16, or fp32 with a note where it has neither."""
-    return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"))
+def resolve_precision(bits: int, gpus: int = 1) -> Hardware:
+    """What this machine computes with: fp32 for 32; else bf16 or fp16, or fp32 with a note where it has neither.
+
+    Args:
+        bits: `precision`.
+        gpus: `number_of_gpu_to_use_finetuning`; 0 leaves the GPUs of this machine alone.
+    """
+    return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"), cpu=gpus == 0)
 
 
 def deepspeed_configuration(parameters: FinetuneParameters) -> dict[str, Any] | None:
@@ -49,6 +55,9 @@ def build_arguments(
     from transformers import TrainingArguments
 
     deepspeed = deepspeed_configuration(parameters)
+    configured = deepspeed is not None and hardware.device == "cpu"
+    if configured:
+        _meet_on_cpu()
     return TrainingArguments(
         output_dir=str(checkpoints),
         # with use_cpu a DeepSpeed configuration would silently become plain DDP
@@ -56,6 +65,7 @@ def build_arguments(
         bf16=hardware.precision == "bf16",
         fp16=hardware.precision == "fp16",
         deepspeed=deepspeed,
+        accelerator_config={"use_configured_state": True} if configured else None,
         dataloader_pin_memory=hardware.device == "cuda",
         dataloader_num_workers=parameters.dataloader_num_workers,
         seed=parameters.seed,
@@ -69,6 +79,20 @@ def build_arguments(
         **_optimisation(parameters),
         **_evaluation(parameters, steps_per_epoch),
     )
+
+
+def _meet_on_cpu() -> None:
+    """Tell accelerate that the processes of a DeepSpeed training without a GPU belong together.
+
+    Without an accelerator it takes a process for the only one unless it is told to use the CPU, which in its turn
+    turns DeepSpeed off: each would train and save for itself.
+    """
+    from accelerate import PartialState
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    PartialState(backend="gloo")
 
 
 def _optimisation(parameters: FinetuneParameters) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def checkpoint_key(parts: dict[str, Any]) -> str:
 def hash_weights(folder: Path) -> str:
     """Hash of the config and the safetensors files of a model folder, names and contents."""
     digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+    for path in sorted([*folder.glob("config.json"), *folder.glob("*.safetensors")]):
         digest.update(f"{path.name}\0{_hash_file(path)}\n".encode())
     return digest.hexdigest()
 
@@ -96,6 +96,35 @@ def keep_newest(folder: Path, limit: int) -> None:
     """Remove all but the newest checkpoints."""
     for path, _ in _steps(folder)[:-limit]:
         shutil.rmtree(path)
+
+
+def remove_checkpoints(folder: Path) -> bool:
+    """Remove all checkpoints of a training; gives back whether there was one."""
+    found = _steps(folder)
+    for path, _ in found:
+        shutil.rmtree(path)
+    return bool(found)
+
+
+def keep_best_and_newest(folder: Path, limit: int, best_step: int | None, newest: bool = True) -> None:
+    """Remove checkpoints beyond a limit; the best one stays, and the newest, from which a training goes on.
+
+    Args:
+        folder: Of the checkpoints.
+        limit: How many are kept; below 1 all are.
+        best_step: Step of the best one, None where nothing was measured yet.
+        newest: The newest stays even beyond the limit.
+    """
+    found = _steps(folder)
+    if limit < 1 or not found:
+        return
+    kept = {best_step, *([found[-1][1]] if newest else [])} & {step for _, step in found}
+    for _, step in reversed(found):
+        if len(kept) < limit:
+            kept.add(step)
+    for path, step in found:
+        if step not in kept:
+            shutil.rmtree(path)
 
 
 def _steps(folder: Path) -> list[tuple[Path, int]]:

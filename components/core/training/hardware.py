@@ -29,8 +29,8 @@ class Hardware:
     notes: list[str] = field(default_factory=list)
 
 
-def choose_hardware(training: TrainingConfig) -> Hardware:
-    """Pick device, precision, row layout and attention.
+def choose_hardware(training: TrainingConfig, cpu: bool = False) -> Hardware:
+    """Pick device, precision, row layout and attention; `cpu` takes no GPU even where there is one.
 
     Raises:
         TrainingError: If quantized weights are asked for and there is no CUDA GPU.
@@ -42,7 +42,7 @@ def choose_hardware(training: TrainingConfig) -> Hardware:
             f"training.precision={training.precision} (QLoRA) needs a CUDA GPU, and there is none here. Run it on a "
             "machine or node with a GPU (gpu.count), or set training.precision to `auto`."
         )
-    if not torch.cuda.is_available():
+    if cpu or not torch.cuda.is_available():
         precision, notes = _cpu_precision(training.precision)
         return Hardware("cpu", precision, "padded", "sdpa", notes)
     from transformers.utils import is_flash_attn_2_available

@@ -100,7 +100,7 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(self._watcher)
         self._plan, self._validation, self._keep, self._stop = plan, validation, keep_checkpoints, stop
         self._ranks = ranks
-        self._clock = _Clock()
+        self._clock = Clock()
         self.tokens = 0
         """Tokens of rows trained on since this process began, in all processes, padding not counted."""
         self._tokens_logged = 0
@@ -198,7 +198,7 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         logger.info(
             "Step %d/%d, epoch %.2f, loss %.4f, %.0f tokens/s, %s left",
             step, self.state.max_steps, self._plan.epoch_after(step), self._fresh_loss.item() / self._fresh_steps,
-            self.tokens / self.seconds, _duration(left),
+            self.tokens / self.seconds, duration(left),
         )  # fmt: skip
         self._fresh_loss.zero_()
         self._fresh_steps = 0
@@ -231,20 +231,23 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
             ) from error
 
 
-class _Clock:
+class Clock:
     """Counts seconds between start and stop."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now, self._done, self._since = now, 0.0, None  # type: tuple[Callable[[], float], float, float | None]
 
     def start(self) -> None:
+        """Count from here on, if it does not already."""
         if self._since is None:
             self._since = self._now()
 
     def stop(self) -> None:
+        """Count no more."""
         self._done, self._since = self.seconds(), None
 
     def seconds(self) -> float:
+        """Counted so far."""
         return self._done + (self._now() - self._since if self._since is not None else 0.0)
 
 
@@ -259,7 +262,8 @@ def _diverged(step: int) -> TrainingError:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as 1 h 20 min."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

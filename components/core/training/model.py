@@ -90,11 +90,11 @@ def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """Weights that are trained, and all; a byte of 4-bit weights holds two."""
+    """Weights that are trained, and all; a byte of 4-bit weights holds two, and ZeRO-3 leaves a process its share."""
     if hasattr(model, "get_nb_trainable_parameters"):
         trained, total = model.get_nb_trainable_parameters()
         return int(trained), int(total)
-    sizes = [(weights.numel(), weights.requires_grad) for weights in model.parameters()]
+    sizes = [(getattr(weights, "ds_numel", weights.numel()), weights.requires_grad) for weights in model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 

@@ -38,7 +38,7 @@ def train(job: Job, settings: Settings, ranks: Ranks) -> TrainingResult:
     if ranks.first:
         remove_stale_files(job.output_dir)
     hardware = choose_hardware(job.training)
-    _check_alike(hardware, ranks)
+    check_alike(hardware, ranks)
     base = _resolve_alike(job, settings, ranks)
     identity = {
         "tokens_fingerprint": inputs.info["fingerprint"],
@@ -53,7 +53,7 @@ def train(job: Job, settings: Settings, ranks: Ranks) -> TrainingResult:
         job.model, job.training, job.lora, inputs.rows, inputs.validation, base, hardware, job.output_dir, ranks
     )
     checkpoints = settings.checkpoints / checkpoint_key(identity)
-    with _held(checkpoints, ranks) as step:
+    with held(checkpoints, ranks) as step:
         result = run.train(checkpoints, step, began)
         if ranks.first:
             write_prompt(prompt, job.output_dir)
@@ -77,7 +77,12 @@ def _resolve_alike(job: Job, settings: Settings, ranks: Ranks) -> ResolvedModel:
     return base or resolve_model(job.model.model_copy(update={"revision": revision}), settings)
 
 
-def _check_alike(hardware: Hardware, ranks: Ranks) -> None:
+def check_alike(hardware: Hardware, ranks: Ranks) -> None:
+    """Refuse processes that would compute in different ways.
+
+    Raises:
+        TrainingError: In all of them.
+    """
     mine = f"{hardware.device}, {hardware.precision}, {hardware.attention}"
     first = ranks.share(mine)
     if ranks.any(mine != first):
@@ -88,7 +93,7 @@ def _check_alike(hardware: Hardware, ranks: Ranks) -> None:
 
 
 @contextmanager
-def _held(checkpoints: Path, ranks: Ranks) -> Iterator[int | None]:
+def held(checkpoints: Path, ranks: Ranks) -> Iterator[int | None]:
     """Let the first process keep others out of the folder; yields the step of the newest complete checkpoint."""
     if not ranks.first:
         step = ranks.share("")

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "No executable batch size found")
+_LESS_MEMORY = (
+    "Lower tokens.max_seq_length or training.tokens_per_batch, set training.gradient_checkpointing to `on`, or use a "
+    "smaller model or a larger machine."
+)
 
 
 class TrainingRun:
@@ -70,7 +74,7 @@ class TrainingRun:
                 logger.info("Going on from the checkpoint of step %d of %d", step, self.plan.steps)
             if self.ranks.any(stop.made):
                 raise TrainingError("stopped by SIGTERM before the first step; run again to start.")
-            with _memory_errors():
+            with memory_errors(_LESS_MEMORY):
                 trainer.train(resume_from_checkpoint=None if step is None else str(checkpoints / f"checkpoint-{step}"))
             if len(self.validation) and "validation_loss" not in trainer.state.log_history[-1]:
                 # an earlier try was stopped between the last step and its validation
@@ -87,7 +91,7 @@ class TrainingRun:
             write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
         return TrainingResult(
             steps=trainer.state.global_step,
-            train_loss=_mean_loss(history),
+            train_loss=mean_loss(history),
             validation_loss=next((p["validation_loss"] for p in reversed(history) if "validation_loss" in p), None),
             tokens_per_second=trainer.tokens / trainer.seconds if trainer.seconds else 0.0,
             peak_memory_bytes=max(peak, peak_memory(self.hardware.device)),
@@ -194,7 +198,7 @@ class TrainingRun:
         return -int(self.ranks.most(-(free_memory(self.hardware.device) // sharing)))
 
 
-def _mean_loss(history: list[dict[str, Any]]) -> float:
+def mean_loss(history: list[dict[str, Any]]) -> float:
     """Mean of the losses of all steps; each point of the curve is the mean of the steps since the one before."""
     total, before = 0.0, 0
     for point in history:
@@ -205,14 +209,11 @@ def _mean_loss(history: list[dict[str, Any]]) -> float:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors(remedy: str) -> Iterator[None]:
     """Say what helps when memory runs out; PyTorch raises a RuntimeError for it."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in _OUT_OF_MEMORY):
             raise
-        raise TrainingError(
-            "memory ran out while training. Lower tokens.max_seq_length or training.tokens_per_batch, set "
-            "training.gradient_checkpointing to `on`, or use a smaller model or a larger machine."
-        ) from error
+        raise TrainingError(f"memory ran out while training. {remedy}") from error

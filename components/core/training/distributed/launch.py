@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,8 +32,21 @@ logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parents[4]
 _WORKER = "components.core.training.distributed.worker"
+_LESS_MEMORY = "Raise resources.memory or lower training.tokens_per_batch"
+_AGAIN = "run again to continue from the last checkpoint"
 SECONDS_TO_SAVE = 120
 """How long processes that are asked to end may take for their last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What each process runs, and what a user is told when one dies without a word."""
+
+    module: str
+    less_memory: str
+    """What to change when memory ran out."""
+    again: str
+    """How a run goes on from the last checkpoint."""
 
 
 def train_here(job: Job, settings: Settings, processes: int) -> TrainingResult:
@@ -46,11 +60,13 @@ def train_here(job: Job, settings: Settings, processes: int) -> TrainingResult:
     with TemporaryDirectory(prefix="whetstone-job-") as folder:
         job_file = Path(folder) / "job.json"
         write_job(job, job_file)
-        launch(job_file, processes, _environment(settings), _on_this_machine())
+        launch(job_file, processes, settings_as_variables(settings), on_this_machine())
     return read_result(job.output_dir)
 
 
-def launch(job_file: Path, processes: int, environment: Mapping[str, str], where: list[str]) -> None:
+def launch(
+    job_file: Path, processes: int, environment: Mapping[str, str], where: list[str], worker: Worker | None = None
+) -> None:
     """Run the workers of this machine until all have ended.
 
     Args:
@@ -58,10 +74,12 @@ def launch(job_file: Path, processes: int, environment: Mapping[str, str], where
         processes: How many.
         environment: Added to this process's own for them.
         where: Options of torchrun that say where the other machines are.
+        worker: None is that of a model that generates text.
 
     Raises:
         PlatformError: The error of the worker that failed first.
     """
+    worker = worker or Worker(_WORKER, _LESS_MEMORY, _AGAIN)
     with _quiet(), _restored(environment, processes), TemporaryDirectory(prefix="whetstone-torchrun-") as log_dir:
         # torchrun's own reading of options and PET_* variables, without its table of tracebacks
         from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -69,7 +87,7 @@ def launch(job_file: Path, processes: int, environment: Mapping[str, str], where
         from torch.distributed.launcher.api import elastic_launch
         from torch.distributed.run import config_from_args, parse_args
 
-        options = [*where, "--nproc-per-node", str(processes), "--log-dir", log_dir, "-m", _WORKER, str(job_file)]
+        options = [*where, "--nproc-per-node", str(processes), "--log-dir", log_dir, "-m", worker.module, str(job_file)]
         config, command, arguments = config_from_args(parse_args(options))  # type: ignore[no-untyped-call]
         config.shutdown_timeout = SECONDS_TO_SAVE
         try:
@@ -79,26 +97,26 @@ def launch(job_file: Path, processes: int, environment: Mapping[str, str], where
                 "stopped by SIGTERM before the first step; run again to start."
             ) from error
         except ChildFailedError as error:
-            raise left_error(job_file.parent) or _died(error.failures, job_file.parent) from error
+            raise left_error(job_file.parent) or _died(error.failures, job_file.parent, worker) from error
 
 
-def _on_this_machine() -> list[str]:
+def on_this_machine() -> list[str]:
     """Let the workers meet at a free port of the loopback interface."""
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", uuid.uuid4().hex]
     return [*meeting, "--local-addr", "127.0.0.1"]
 
 
-def _died(failures: Mapping[int, Any], folder: Path) -> PlatformError:
+def _died(failures: Mapping[int, Any], folder: Path, worker: Worker) -> PlatformError:
     """What is known of workers that ended without a word; left for the step that watches all nodes, too."""
-    again = "run again to continue from the last checkpoint."
+    again = f"{worker.again}."
     own = {rank: failure for rank, failure in failures.items() if failure.exitcode != EXIT_LOST_A_PEER}
     if not own:
         return TrainingError(f"a training process on another node ended, and with it all others; {again}")
     rank, failure = min(own.items(), key=lambda item: item[1].timestamp)
     if failure.exitcode == -signal.SIGKILL:
         error = TrainingError(
-            f"the training process of rank {rank} was killed, most often because the machine's memory ran out. Raise "
-            f"resources.memory or lower training.tokens_per_batch, and {again}"
+            f"the training process of rank {rank} was killed, most often because the machine's memory ran out. "
+            f"{worker.less_memory}, and {again}"
         )
     else:
         how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
@@ -107,7 +125,7 @@ def _died(failures: Mapping[int, Any], folder: Path) -> PlatformError:
     return error
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def settings_as_variables(settings: Settings) -> dict[str, str]:
     """The settings that workers need as variables: the token is never written to a file."""
     needed = {"hf_token", "hf_endpoint", "whetstone_home", "checkpoint_dir", "git_commit"}
     values = settings.model_dump(exclude_none=True, exclude_unset=True, include=needed)

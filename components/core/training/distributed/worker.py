@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from components.core.errors import ConfigError, PlatformError, StorageError, TrainingError
 from components.core.progress import log_to_stdout
 from components.core.settings import load_settings
-from components.core.training.distributed.sync import joined
+from components.core.training.distributed.sync import Ranks, joined
 from components.core.training.job import read_job
 from components.core.training.process import train
 
@@ -25,14 +25,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(job_file: Path) -> None:
-    """Take part in a job; an error is left as a file beside it, for the process that started all of them."""
+    """Take part in the fine-tuning of a model that generates text."""
+    take_part(job_file, lambda ranks: train(read_job(job_file), load_settings(), ranks))
+
+
+def take_part(job_file: Path, part: Callable[[Ranks], object]) -> None:
+    """Do one process's part; an error is left as a file beside the job, for the process that started all of them."""
     log_to_stdout()
     _end_with_the_launcher()
     with _errors_beside(job_file), joined() as ranks:
         if not ranks.first:
             # what concerns all of them is said once
             logging.getLogger("components").setLevel(logging.WARNING)
-        train(read_job(job_file), load_settings(), ranks)
+        part(ranks)
 
 
 def leave_error(folder: Path, who: str, error: PlatformError) -> None:
