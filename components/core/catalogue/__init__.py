@@ -1,4 +1,4 @@
-"""The task catalogue: parameters of preprocess_<task>, finetune_<task>, inference_<task>, evaluate_<task>, checked first."""
+"""The task catalogue: parameters of its preprocess, finetune, inference and evaluate components, checked first."""
 
 from components.core.catalogue.checking import check_parameters, read_parameters
 from components.core.catalogue.finetune import FINETUNE, FinetuneParameters

@@ -53,7 +53,7 @@ def describe(scores: Scores, rows: Sequence[Row], predictions: Sequence[Predicti
 
 
 def _top_confusions(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"label": names[i], "predicted": names[j], "rows": count, "of": sum(line)}
         for i, line in enumerate(matrix)
         for j, count in enumerate(line)

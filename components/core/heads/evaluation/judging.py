@@ -202,7 +202,7 @@ def _models(
 
 
 def _notes(rows: Sequence[Row], reader: HeadTask, no_floor: bool, train: int) -> list[str]:
-    notes = ["Base is the constant answer that the training rows suggest; no model that learned anything scores less."]
+    notes = ["Base is one constant answer for all rows, chosen on the training rows."]
     if len(rows) < FEW_ROWS:
         notes.append(f"Only {len(rows)} test rows: the intervals are wide and rough. Use at least {FEW_ROWS}.")
     if no_floor:

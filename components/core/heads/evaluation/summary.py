@@ -13,7 +13,7 @@ def summarize_markdown(evaluation: HeadEvaluation) -> str:
     lines = [
         f"## {'✅' if verdict.passed else '⛔'} {verdict.headline}",
         "",
-        f"{evaluation.rows} test rows, {100 * evaluation.confidence:g} % intervals in brackets; shares in points of 100. "
+        f"{evaluation.rows} test rows; points of 100, in brackets the {100 * evaluation.confidence:g} % interval. "
         "Differences are paired: same rows, both models.",
         "",
         f"| {' | '.join(header)} |",
