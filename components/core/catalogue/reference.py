@@ -13,6 +13,7 @@ from components.core.catalogue.finetune import (
     ResourceParameters,
     TrainingParameters,
 )
+from components.core.catalogue.gate import EVALUATE, HeadGate
 from components.core.catalogue.inference import InferenceParameters
 from components.core.catalogue.preprocess import PREPROCESS, PreprocessParameters
 from components.core.catalogue.values import Parameters
@@ -50,7 +51,8 @@ def reference() -> str:
         *(_part(group.__name__.removesuffix("Parameters"), 3, group) for group in GROUPS),
     ]
     parts += _by_task("finetune", FINETUNE, *GROUPS)
-    parts += [_part("inference_<task>", 2, InferenceParameters), REFUSED]
+    parts += [_part("inference_<task>", 2, InferenceParameters), _part("evaluate_<task>", 2, HeadGate)]
+    parts += [*_by_task("evaluate", EVALUATE, HeadGate), REFUSED]
     return "".join(parts)
 
 

@@ -7,7 +7,6 @@ Rows that share a context rise and fall together; they are drawn as one group, e
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,9 +55,9 @@ def estimate_means(
         confidence: Coverage of the interval, 0 to 1.
         seed: Seed of the resampling.
     """
-    sizes = np.bincount(groups)
-    sums = np.stack([np.bincount(groups, weights=column) for column in values.T], axis=1)
-    means = _resample(sums, sizes, samples, np.random.default_rng(seed))
+    sizes = np.bincount(groups).astype(np.float64)
+    resampled = resample_totals(np.column_stack([sum_groups(values, groups), sizes]), samples, seed)
+    means = resampled[:, :-1] / resampled[:, -1:]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail], axis=0)
     return [
@@ -72,17 +71,30 @@ def count_changed(differences: npt.NDArray[np.float64], groups: npt.NDArray[np.i
     return int(np.count_nonzero(np.abs(np.bincount(groups, weights=differences)) > 1e-9))
 
 
-def _resample(sums: npt.NDArray[Any], sizes: npt.NDArray[Any], samples: int, generator: np.random.Generator) -> Matrix:
-    count = len(sizes)
+def resample_totals(totals: Matrix, samples: int, seed: int) -> Matrix:
+    """Column sums of each resample of the groups: what a score is computed from that is no mean of row scores.
+
+    Args:
+        totals: One row per group, one column per quantity, shape (g, k), g >= 1.
+        samples: Number of resamples.
+        seed: Seed of the resampling; the same seed and number of groups draw the same groups.
+
+    Returns:
+        Shape (samples, k).
+    """
+    generator, count = np.random.default_rng(seed), len(totals)
     chunk = max(1, min(samples, _CHUNK_VALUES // count))
-    totals = np.concatenate([sums, sizes[:, None]], axis=1)
-    means: list[Matrix] = []
+    sums: list[Matrix] = []
     for start in range(0, samples, chunk):
         rows = min(chunk, samples - start)
         drawn = generator.integers(0, count, size=(rows, count))
         # How often each group was drawn; the product with the group totals is then one matrix multiplication.
         drawn += np.arange(rows)[:, None] * count
         weights = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        resampled = weights @ totals
-        means.append(resampled[:, :-1] / resampled[:, -1:])
-    return np.concatenate(means)
+        sums.append(weights @ totals)
+    return np.concatenate(sums)
+
+
+def sum_groups(values: Matrix, groups: npt.NDArray[np.intp]) -> Matrix:
+    """Column sums by group, shape (g, k)."""
+    return np.stack([np.bincount(groups, weights=column) for column in values.T], axis=1)

@@ -1,23 +1,77 @@
 """The gate: one pure function from the measured differences to a verdict."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
 from components.core.evaluation.bootstrap import fewest_changes
 from components.core.evaluation.results import (
+    IN_UNITS,
     METRIC_LABELS,
     Difference,
     ModelName,
     Slice,
     Verdict,
-    points,
-    signed_points,
+    show,
+    show_signed,
 )
-from components.core.recipe import GateConfig
+from components.core.metrics.regression import LOWER_IS_BETTER
 
 # Sums of F1 scores that cancel out leave differences of about 1e-17: a bound must clear this to count as above another.
 _ROUNDING = 1e-9
 
+Demand = Literal["better", "not_worse", "ignore"]
+Answered = Literal["better", "no_shown_loss", "ignore"]
+
+
+class Rules(Protocol):
+    """What `judge` asks of a rule; the recipe's gate section is one."""
+
+    @property
+    def enabled(self) -> bool:
+        """False lets every model pass, with a warning."""
+
+    @property
+    def metric(self) -> str:
+        """Whose differences are tested."""
+
+    @property
+    def minimum(self) -> Mapping[Any, float]:
+        """Smallest score of the tuned model by metric; of an error the largest."""
+
+    @property
+    def min_improvement(self) -> float:
+        """The lower bound of (tuned - base) must lie above this."""
+
+    @property
+    def has_answer(self) -> Answered:
+        """Against the base on the rows that have an answer."""
+
+    @property
+    def champion(self) -> Demand:
+        """Against the registered champion."""
+
+    @property
+    def tolerance(self) -> float:
+        """How much worse the lower bound may be with `not_worse`."""
+
+
+@dataclass(frozen=True)
+class MetricRules:
+    """Rules for one metric of a model with a head."""
+
+    metric: str
+    enabled: bool = True
+    minimum: Mapping[Any, float] = field(default_factory=dict)
+    min_improvement: float = 0.0
+    has_answer: Answered = "ignore"
+    champion: Demand = "not_worse"
+    bag_of_words: Demand = "ignore"
+    tolerance: float = 0.02
+
 
 def judge(
-    gate: GateConfig,
+    gate: Rules,
     everything: Slice,
     same_weights: frozenset[ModelName],
     confidence: float,
@@ -36,7 +90,8 @@ def judge(
         _against_base(gate, everything, "base" in same_weights, confidence),
         _where_answered(gate, has_answer, confidence),
         *_minimums(gate, everything),
-        _against_champion(gate, everything, "champion" in same_weights, confidence),
+        _against_other(gate, "bag_of_words", getattr(gate, "bag_of_words", "ignore"), everything, False, confidence),
+        _against_other(gate, "champion", gate.champion, everything, "champion" in same_weights, confidence),
     ]
     applied = [rule for rule in rules if rule is not None]
     failed = [(outcome, reason) for outcome, reason in applied if outcome != "better"]
@@ -69,9 +124,9 @@ Rule = tuple[str, str]
 """Outcome (`better` when the rule is met) and reason."""
 
 
-def _against_base(gate: GateConfig, everything: Slice, same: bool, confidence: float) -> Rule:
+def _against_base(gate: Rules, everything: Slice, same: bool, confidence: float) -> Rule:
     label, gap = METRIC_LABELS[gate.metric], everything.differences["base"][gate.metric]
-    numbers = f"(difference {describe(gap, confidence)})"
+    numbers = f"(difference {describe(gap, confidence, gate.metric)})"
     if same:
         return "no difference", f"the tuned model has the same weights as the base {numbers}"
     if _is_worse(gap, confidence):
@@ -81,20 +136,20 @@ def _against_base(gate: GateConfig, everything: Slice, same: bool, confidence: f
     if gap.changed < fewest_changes(confidence):
         return "no difference", _too_few(label, "base", gap, numbers, confidence)
     if gap.low <= gate.min_improvement + _ROUNDING:
-        wanted = points(gate.min_improvement)
+        wanted = _amount(gate.metric, gate.min_improvement)
         return "too small a gain", (
-            f"{label} of the tuned model is better than the base, but not surely by more than {wanted} points {numbers}"
+            f"{label} of the tuned model is better than the base, but not surely by more than {wanted} {numbers}"
         )
     return "better", f"{label} of the tuned model is better than the base {numbers}"
 
 
-def _where_answered(gate: GateConfig, has_answer: Slice | None, confidence: float) -> Rule | None:
+def _where_answered(gate: Rules, has_answer: Slice | None, confidence: float) -> Rule | None:
     """A model that only learned to say that there is no answer gains on the whole, and may lose where there is one."""
     if has_answer is None or gate.has_answer == "ignore":
         return None
     gap = has_answer.differences["base"][gate.metric]
     what = f"{METRIC_LABELS[gate.metric]} of the tuned model on the rows that have an answer"
-    numbers = f"(difference {describe(gap, confidence)})"
+    numbers = f"(difference {describe(gap, confidence, gate.metric)})"
     if gate.has_answer == "better":
         if gap.low <= _ROUNDING or gap.changed < fewest_changes(confidence):
             return "no difference", f"{what} is not better than the base {numbers}"
@@ -104,7 +159,7 @@ def _where_answered(gate: GateConfig, has_answer: Slice | None, confidence: floa
     return "better", f"{what} is not shown to be worse than the base {numbers}"
 
 
-def _only_abstains(gate: GateConfig, has_answer: Slice | None, confidence: float) -> list[str]:
+def _only_abstains(gate: Rules, has_answer: Slice | None, confidence: float) -> list[str]:
     if has_answer is None or gate.has_answer == "better":
         return []
     gap = has_answer.differences["base"][gate.metric]
@@ -116,47 +171,51 @@ def _only_abstains(gate: GateConfig, has_answer: Slice | None, confidence: float
     ]
 
 
-def _minimums(gate: GateConfig, everything: Slice) -> list[Rule]:
+def _minimums(gate: Rules, everything: Slice) -> list[Rule]:
     rules: list[Rule] = []
     for metric, minimum in gate.minimum.items():
-        label, score = METRIC_LABELS[metric], everything.scores["tuned"][metric].value
-        if score < minimum - _ROUNDING:
-            rules.append(
-                ("below minimum", f"{label} of the tuned model is {points(score)}, below the minimum {points(minimum)}")
-            )
+        score, falls = everything.scores["tuned"][metric].value, metric in LOWER_IS_BETTER
+        what = f"{METRIC_LABELS[metric]} of the tuned model is {show(metric, score)}"
+        limit = "maximum" if falls else "minimum"
+        if (minimum - score if falls else score - minimum) < -_ROUNDING:
+            side = "above" if falls else "below"
+            rules.append(("below minimum", f"{what}, {side} the {limit} {show(metric, minimum)}"))
         else:
-            rules.append(("better", f"{label} of the tuned model is {points(score)}, the minimum is {points(minimum)}"))
+            rules.append(("better", f"{what}, the {limit} is {show(metric, minimum)}"))
     return rules
 
 
-def _against_champion(gate: GateConfig, everything: Slice, same: bool, confidence: float) -> Rule | None:
-    if "champion" not in everything.differences or gate.champion == "ignore":
+_OTHERS: dict[ModelName, tuple[str, str]] = {
+    "champion": ("the registered champion", "the champion"),
+    "bag_of_words": ("the bag-of-words floor", "bag of words"),
+}
+"""What the verdict calls a model, and its outcome."""
+
+
+def _against_other(
+    gate: Rules, other: ModelName, demand: Demand, everything: Slice, same: bool, confidence: float
+) -> Rule | None:
+    if other not in everything.differences or demand == "ignore":
         return None
-    label, gap = METRIC_LABELS[gate.metric], everything.differences["champion"][gate.metric]
-    numbers = f"(difference {describe(gap, confidence)})"
+    name, outcome = _OTHERS[other]
+    label, gap = METRIC_LABELS[gate.metric], everything.differences[other][gate.metric]
+    numbers = f"(difference {describe(gap, confidence, gate.metric)})"
     if same:
-        return "no difference", f"no difference from the registered champion, which is the same model {numbers}"
+        return "no difference", f"no difference from {name}, which is the same model {numbers}"
     if gap.changed == 0:
-        return (
-            "no difference",
-            f"no difference from the registered champion, which scores the same on every row {numbers}",
-        )
-    if gate.champion == "not_worse":
-        allowed = points(gate.tolerance)
+        return "no difference", f"no difference from {name}, which scores the same on every row {numbers}"
+    if demand == "not_worse":
+        allowed = _amount(gate.metric, gate.tolerance)
         if not is_not_worse(gap, gate.tolerance):
-            return "worse than the champion", (
-                f"{label} of the tuned model may be more than {allowed} points below the registered champion {numbers}"
+            return f"worse than {outcome}", (
+                f"{label} of the tuned model may be more than {allowed} below {name} {numbers}"
             )
-        return "better", (
-            f"{label} of the tuned model is not more than {allowed} points below the registered champion {numbers}"
-        )
+        return "better", f"{label} of the tuned model is not more than {allowed} below {name} {numbers}"
     if gap.low <= _ROUNDING:
-        return "not better than the champion", (
-            f"{label} of the tuned model is not better than the registered champion {numbers}"
-        )
+        return f"not better than {outcome}", f"{label} of the tuned model is not better than {name} {numbers}"
     if gap.changed < fewest_changes(confidence):
-        return "not better than the champion", _too_few(label, "registered champion", gap, numbers, confidence)
-    return "better", f"{label} of the tuned model is better than the registered champion {numbers}"
+        return f"not better than {outcome}", _too_few(label, name.removeprefix("the "), gap, numbers, confidence)
+    return "better", f"{label} of the tuned model is better than {name} {numbers}"
 
 
 def is_not_worse(gap: Difference, tolerance: float) -> bool:
@@ -175,7 +234,12 @@ def _too_few(label: str, other: str, gap: Difference, numbers: str, confidence: 
     )
 
 
-def describe(gap: Difference, confidence: float) -> str:
+def describe(gap: Difference, confidence: float, metric: str = "f1") -> str:
     """A difference with its interval in words: `+0.3 points, 95 % interval -1.1 to +1.7`."""
-    low, high = signed_points(gap.low), signed_points(gap.high)
-    return f"{signed_points(gap.value)} points, {100 * confidence:g} % interval {low} to {high}"
+    low, high = show_signed(metric, gap.low), show_signed(metric, gap.high)
+    unit = "" if metric in IN_UNITS else " points"
+    return f"{show_signed(metric, gap.value)}{unit}, {100 * confidence:g} % interval {low} to {high}"
+
+
+def _amount(metric: str, value: float) -> str:
+    return show(metric, value) + ("" if metric in IN_UNITS else " points")

@@ -13,9 +13,22 @@ REPORT_FILE = "report.html"
 SUMMARY_FILE = "report.md"
 
 ALL_ROWS = "all"
-METRIC_LABELS = {"f1": "F1", "exact_match": "Exact match"}
+METRIC_LABELS = {
+    "f1": "F1", "exact_match": "Exact match", "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall",
+    "f1_macro": "Macro F1", "f1_micro": "Micro F1", "f1_weighted": "Weighted F1", "f1_samples": "F1 by row",
+    "precision_macro": "Macro precision", "precision_micro": "Micro precision", "precision_samples": "Precision by row",
+    "recall_macro": "Macro recall", "recall_micro": "Micro recall", "recall_samples": "Recall by row",
+    "mcc": "Matthews correlation", "auc": "AUC", "calibration_error": "Calibration error",
+    "r2": "R²", "pearson": "Pearson correlation", "spearman": "Spearman correlation",
+    "mae": "Mean absolute error", "rmse": "Root mean squared error",
+}  # fmt: skip
+IN_UNITS = frozenset({"r2", "pearson", "spearman", "mae", "rmse"})
+"""Metrics of numbers, which are shown as they are; all others are shares, shown in points of 100."""
 SLICE_LABELS = {ALL_ROWS: "All rows", "has_answer": "HasAns", "no_answer": "NoAns"}
-ModelName = Literal["base", "tuned", "champion"]
+ModelName = Literal["base", "tuned", "champion", "bag_of_words"]
+MODEL_LABELS: dict[ModelName, str] = {
+    "base": "base", "tuned": "tuned", "champion": "champion", "bag_of_words": "bag of words",
+}  # fmt: skip
 
 
 class Result(BaseModel):
@@ -74,6 +87,8 @@ class Verdict(Result):
         "below minimum",
         "not better than the champion",
         "worse than the champion",
+        "not better than bag of words",
+        "worse than bag of words",
     ]
     headline: str
     """One line that a person understands."""
@@ -155,3 +170,24 @@ def signed_points(share: float) -> str:
     """A difference in points with its sign; a difference that rounds to nothing has none."""
     text = f"{100 * share:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def show(metric: str, value: float) -> str:
+    """A score as its metric is read: in points of 100, or as the number that it is."""
+    return _number(value) if metric in IN_UNITS else points(value)
+
+
+def show_signed(metric: str, value: float) -> str:
+    """A difference with its sign; one that rounds to nothing has none."""
+    if metric not in IN_UNITS:
+        return signed_points(value)
+    text = _number(abs(value))
+    return text if float(text.replace(",", "")) == 0 else f"{'-' if value < 0 else '+'}{text}"
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if 1e-9 < abs(value) < 0.01:
+        return f"{value:.2g}"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -9,8 +9,8 @@ from components.core.evaluation.results import (
     ModelName,
     Score,
     Slice,
-    points,
-    signed_points,
+    show,
+    show_signed,
 )
 
 
@@ -71,11 +71,11 @@ def score_cells(slices: Mapping[str, Slice], metrics: Sequence[str], models: Seq
     for name, part in slices.items():
         for number, metric in enumerate(metrics):
             label = f"{SLICE_LABELS.get(name, name)} ({part.rows})" if number == 0 else ""
-            scores = [_cell(part.scores[model][metric], points) for model in models]
-            gaps = [_cell(gap[metric], signed_points) for gap in part.differences.values()]
+            scores = [_cell(metric, part.scores[model][metric], show) for model in models]
+            gaps = [_cell(metric, gap[metric], show_signed) for gap in part.differences.values()]
             lines.append([label, METRIC_LABELS.get(metric, metric), *scores, *gaps])
     return lines
 
 
-def _cell(score: Score, text: Callable[[float], str]) -> str:
-    return f"{text(score.value)} ({text(score.low)} to {text(score.high)})"
+def _cell(metric: str, score: Score, text: Callable[[str, float], str]) -> str:
+    return f"{text(metric, score.value)} ({text(metric, score.low)} to {text(metric, score.high)})"
