@@ -2,7 +2,17 @@
 
 from components.core.registry.champion import champion_folder, lineage
 from components.core.registry.names import registered_name
-from components.core.registry.publishing import Published, publish
-from components.core.registry.tracking import Registered, register
+from components.core.registry.publishing import Published, publish, publish_head
+from components.core.registry.tracking import Registered, register, register_head
 
-__all__ = ["Published", "Registered", "champion_folder", "lineage", "publish", "register", "registered_name"]
+__all__ = [
+    "Published",
+    "Registered",
+    "champion_folder",
+    "lineage",
+    "publish",
+    "publish_head",
+    "register",
+    "register_head",
+    "registered_name",
+]
