@@ -1,6 +1,7 @@
 """The registry room: model folders, the Hub or the local registry, MLflow tracking, champions and lineage."""
 
 from components.core.registry.champion import champion_folder, lineage
+from components.core.registry.listing import change_access, list_models
 from components.core.registry.names import registered_name
 from components.core.registry.publishing import Published, publish, publish_head
 from components.core.registry.tracking import Registered, register, register_head
@@ -9,7 +10,9 @@ __all__ = [
     "Published",
     "Registered",
     "champion_folder",
+    "change_access",
     "lineage",
+    "list_models",
     "publish",
     "publish_head",
     "register",

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.core.errors import ConfigError, StorageError
 from components.core.recipe import Recipe, RegistryConfig
 from components.core.registry.access import Access
-from components.core.registry.json_files import read_model
+from components.core.registry.json_files import read_json as read_json
+from components.core.registry.json_files import read_model as read_model
 from components.core.registry.names import public_name, registered_name, without_paths
 from components.core.settings import Settings
 
@@ -67,6 +68,8 @@ class Judged(Read):
     dataset_fingerprint: str
     repetition_penalty: float = 1.0
     one_line: bool = False
+    values: dict[str, dict[str, float | None]] = {}
+    """By model, all metrics of a head, those without an interval included; None where not defined."""
 
     @property
     def everything(self) -> ScoredSlice:
@@ -76,6 +79,8 @@ class Judged(Read):
     def flat_metrics(self) -> dict[str, float]:
         """All numbers by name: `tuned_f1`, `tuned_f1_low`, `f1_difference_base`, `tuned_f1_has_answer`, ..."""
         flat: dict[str, float] = {"test_rows": float(self.rows)}
+        for model, values in self.values.items():
+            flat |= {f"{model}_{metric}": value for metric, value in values.items() if value is not None}
         for name, part in self.slices.items():
             suffix = "" if name == "all" else f"_{name}"
             for model, scores in part.scores.items():

@@ -1,9 +1,14 @@
 """Whose a registered name is: the tags of MLflow's registered models."""
 
+import logging
 from typing import Any
 
 from components.core.errors import RegistryError
-from components.core.registry.access import Access, access_of, check_access
+from components.core.registry.access import Access, access_of, check_access, write_access
+from components.core.registry.names import LOCAL_SCHEME
+from components.core.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def take_name(client: Any, name: str, access: Access, description: str = "") -> Access:
@@ -45,6 +50,28 @@ def mark_name(client: Any, name: str, access: Access) -> None:
     """Write who may use a registered model into its tags."""
     for key, value in access.tags().items():
         client.set_registered_model_tag(name, key, value)
+
+
+def mark_folder(source: str, access: Access, settings: Settings) -> bool:
+    """Write who may use a published model beside its files; a commit on the Hub cannot be changed, and is left.
+
+    Args:
+        source: As MLflow knows the model.
+        access: Who may use it.
+        settings: Place of the local registry.
+
+    Returns:
+        Whether the files say so now.
+
+    Raises:
+        StorageError: If the folder cannot be written.
+    """
+    folder = settings.local_registry / source.removeprefix(LOCAL_SCHEME)
+    if not source.startswith(LOCAL_SCHEME) or not folder.is_dir():
+        logger.warning("%s itself still says what it said: publish the model again to change that", source)
+        return False
+    write_access(folder, access)
+    return True
 
 
 def access_of_version(client: Any, version: Any) -> Access:

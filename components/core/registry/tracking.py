@@ -13,7 +13,7 @@ from components.core.registry.head_facts import read_head_facts
 from components.core.registry.mlflow_store import clear_errors, experiment_id, open_client
 from components.core.registry.model_folder import card_text
 from components.core.registry.names import registered_source
-from components.core.registry.owners import take_name
+from components.core.registry.owners import mark_folder, take_name
 from components.core.registry.publishing import Published
 from components.core.registry.run_record import write_record
 from components.core.settings import Settings
@@ -116,6 +116,8 @@ def _register(
     with clear_errors(settings, "register the model"):
         access = take_name(client, facts.name, facts.access, registry.description)
         version = _version(client, facts, published, access, run_id)
+        if access != facts.access:
+            mark_folder(registered_source(published.uri, facts.name, published.version), access, settings)
         _advance(client, facts.name, CANDIDATE, version)
         if facts.judged.verdict.status == "passed" and facts.judged.verdict.outcome == "better":
             _advance(client, facts.name, CHAMPION, version)
