@@ -1,7 +1,7 @@
 """The registry room: model folders, the Hub or the local registry, MLflow tracking, champions and lineage."""
 
 from components.core.registry.champion import champion_folder, lineage
-from components.core.registry.listing import change_access, list_models
+from components.core.registry.listing import access_of_source, change_access, list_models
 from components.core.registry.names import registered_name
 from components.core.registry.publishing import Published, publish, publish_head
 from components.core.registry.tracking import Registered, register, register_head
@@ -9,6 +9,7 @@ from components.core.registry.tracking import Registered, register, register_hea
 __all__ = [
     "Published",
     "Registered",
+    "access_of_source",
     "champion_folder",
     "change_access",
     "lineage",

@@ -88,6 +88,26 @@ def change_access(name: str, version: str | None, restricted: bool, settings: Se
         return [_change(client, each, access, settings) for each in versions]
 
 
+def access_of_source(source: str, settings: Settings) -> Access:
+    """Who may use the model that is registered from a place; one that is not registered here is open.
+
+    Args:
+        source: Such as `hf://user/repo@sha`.
+        settings: Tracking address.
+
+    Raises:
+        RegistryError: If MLflow cannot be asked.
+    """
+    file = sqlite_file(settings)
+    if file is not None and not file.is_file():
+        return Access()
+    with clear_errors(settings, f"look up who may use {source}"):
+        client = open_client(settings)
+        versions = _pages(lambda **page: client.search_model_versions(f"source_path = '{source}'", **page))
+        found = [access_of_version(client, version) for version in versions]
+    return next((access for access in found if access.restricted), Access())
+
+
 def _change(client: Any, version: Any, access: Access, settings: Settings) -> Changed:
     for key, value in access.tags().items():
         client.set_model_version_tag(version.name, str(version.version), key, value)
