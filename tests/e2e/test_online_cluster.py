@@ -6,13 +6,17 @@ Deployment controller and the kubelet (support.controllers); the Hub is the stan
 
 import dataclasses
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 from support.controllers import MESSAGES, Controllers
 from support.head_output import write_head_run
 from support.kube_server import kube_server, write_kubeconfig
 
+from components.core.deployment.deploying import prepare
 from components.core.deployment.online import Endpoint, deploy_model
+from components.core.deployment.rendering import Release
 from components.core.deployment.rollout import NotReady, Patience
 from components.core.errors import ConfigError, RegistryError
 from components.core.recipe import RegistryConfig
@@ -20,6 +24,7 @@ from components.core.registry import change_access, publish_head, register_head
 from components.core.settings import DEFAULT_NAMESPACE, Settings
 
 pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).resolve().parents[2]
 NAME, OWN = "starter-classification-single-label", "starter-classification-single-label"
 TOKEN = "hf_CanaryTokenThatMustNeverShow"
 QUICK = Patience(total=20, failing=0, poll=0.05)
@@ -152,3 +157,16 @@ def test_in_a_pod_a_folder_of_the_pod_cannot_be_served(cluster, tmp_path, monkey
     published = publish_head(*run.inputs(), tmp_path / "out")
     with pytest.raises(ConfigError, match=r"cannot read it. Publish it to the Hub \(HF_REPO and HF_TOKEN\)"):
         deploy_model(published, NAME, run.settings, patience=QUICK)
+
+
+@pytest.mark.skipif(not (shutil.which("kubectl") or shutil.which("kustomize")), reason="needs kubectl or kustomize")
+def test_make_api_deploy_refuses_a_model_of_another_namespace_on_the_hub_or_in_a_folder(run, tmp_path):
+    run.settings = run.settings.model_copy(update={"kfp_namespace": "team-a"})
+    run.registry = RegistryConfig(restricted=True)
+    published = publish_head(*run.inputs(), tmp_path / "out")
+    for model in (published.uri.removeprefix("hf://"), str(tmp_path / "out")):
+        assert prepare(Release("api", "standard", "team-a"), ROOT, run.settings, model)
+        with pytest.raises(
+            RegistryError, match="restricted to namespace team-a and cannot be used from namespace team-b"
+        ):
+            prepare(Release("api", "standard", "team-b"), ROOT, run.settings, model)
