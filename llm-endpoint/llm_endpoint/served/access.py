@@ -50,4 +50,4 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read ({type(error).__name__}). Write it again, or publish again.") from error
+        raise ModelError(f"{path} cannot be read ({type(error).__name__}). Publish the model again.") from error
