@@ -27,17 +27,20 @@ def check_usable(model: str, settings: Settings, namespace: str) -> None:
 
 def _on_the_hub(model: str, settings: Settings) -> Access:
     import httpx
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     hub_id, _, revision = model.removeprefix("hf://").partition("@")
     if "://" in hub_id or hub_id.count("/") != 1 or hub_id.startswith(("/", ".")):
         return Access()
     token = settings.hf_token.get_secret_value() if settings.hf_token else False
+    api = HfApi(endpoint=settings.hf_endpoint, token=token)
     try:
-        path = hf_hub_download(
-            hub_id, _INFO_FILE, revision=revision or None, endpoint=settings.hf_endpoint, token=token, etag_timeout=10
-        )
+        # asked first: the download of a file tries for half a minute where there is no Hub
+        files = api.model_info(hub_id, revision=revision or None, timeout=10).siblings or []
+        if _INFO_FILE not in {file.rfilename for file in files}:
+            return Access()
+        path = api.hf_hub_download(hub_id, _INFO_FILE, revision=revision or None)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError):
         return Access()
     except OSError as error:
