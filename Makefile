@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test registry mlflow docs starter benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -87,6 +87,9 @@ push: ## Push the images to REGISTRY and print their digests
 
 images-test: setup ## Build the images and run each as a pod does, as root (IMAGES="api ui")
 	@$(BIN)/python -m images.trial
+
+registry: setup ## Print the registered models that this namespace may use (KFP_NAMESPACE=)
+	@$(BIN)/python -m llm-pipelines.registry list
 
 mlflow: setup ## Open the runs and registered models at http://127.0.0.1:5000
 	@$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(WHETSTONE_HOME))/mlflow.db --artifacts-destination $(abspath $(WHETSTONE_HOME))/mlruns --host 127.0.0.1 --port $(or $(PORT),5000)

@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     """Token that the cluster puts into a pod (KF_PIPELINES_SA_TOKEN_PATH); used when nothing above is set."""
     kfp_ca_file: Path | None = None
     """Certificates (PEM) that Kubeflow's own is checked against (KFP_CA_FILE); none takes the public ones."""
+    kfp_namespace: str | None = None
+    """Namespace that we work for (KFP_NAMESPACE); none takes that of the pod around us, or the default."""
+    pod_namespace_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    """File with the namespace of the pod around us (POD_NAMESPACE_FILE); a cluster writes it."""
     training_processes: int | None = Field(default=None, ge=1)
     """Processes that train on one machine (TRAINING_PROCESSES); none takes one per GPU, or one on a CPU."""
     training_nodes: TrainingNodes | None = None
@@ -72,6 +76,16 @@ class Settings(BaseSettings):
         if repo is not None and (repo.count("/") != 1 or not all(repo.split("/"))):
             raise ValueError("must look like <user>/<repo>")
         return repo
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that we work for: restricted models of another one are not for us."""
+        if self.kfp_namespace:
+            return self.kfp_namespace
+        try:
+            return self.pod_namespace_file.read_text(encoding="utf-8").strip() or DEFAULT_NAMESPACE
+        except OSError:
+            return DEFAULT_NAMESPACE
 
     @property
     def checkpoints(self) -> Path:

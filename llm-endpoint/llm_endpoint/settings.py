@@ -105,6 +105,13 @@ class Settings(BaseSettings):
     feedback_file: Path | None = None
     """JSON Lines file of consented feedback; none uses WHETSTONE_HOME/feedback.jsonl."""
 
+    pod_namespace: str | None = None
+    """Namespace of the pod (POD_NAMESPACE, by the downward API); none reads `pod_namespace_file`."""
+    pod_namespace_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    """File with the pod's namespace; a cluster writes it where a service account's token is mounted."""
+    kfp_namespace: str = "kubeflow-user-example-com"
+    """Namespace that a machine outside of a cluster works for (KFP_NAMESPACE), as for the pipeline's commands."""
+
     hf_token: SecretStr | None = None
     """Hub token (HF_TOKEN)."""
     hf_endpoint: str = "https://huggingface.co"

@@ -123,8 +123,10 @@ def test_the_pipelines_parts_follow_the_namespace(tmp_path):
     assert [problem for document in documents for problem in problems(document)] == []
     assert check_documents(documents) == []
     assert DEFAULT_NAMESPACE not in yaml.safe_dump_all(documents)
-    binding = one(documents, "RoleBinding", "whetstone-train-jobs")
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "default-editor", "namespace": "team-x"}]
+    for name in ("whetstone-train-jobs", "whetstone-endpoints"):
+        binding = one(documents, "RoleBinding", name)
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "default-editor", "namespace": "team-x"}]
+        assert one(documents, "Role", binding["roleRef"]["name"])["rules"]
 
 
 def test_the_checkpoint_volume_can_be_shared_by_nodes(tmp_path):

@@ -12,6 +12,7 @@ import yaml
 from components.core.deployment.kinds import KINDS
 from components.core.deployment.kubernetes_api import Cluster, ClusterError, Object
 from components.core.deployment.manifest_check import check_documents
+from components.core.deployment.model_access import check_usable
 from components.core.deployment.model_size import model_bytes
 from components.core.deployment.rendering import Release, find, render, stamp_settings
 from components.core.deployment.rollout import MODE_ANNOTATION, Patience, wait_until_ready
@@ -52,6 +53,7 @@ def prepare(
 
     Raises:
         ConfigError: If the overlay does not build, or a rule is broken; all findings are in the message.
+        RegistryError: If the model is restricted to another namespace.
     """
     documents = render(release, root)
     findings = check_documents(documents)
@@ -62,6 +64,7 @@ def prepare(
     if service and served:
         rendered = served["data"]["model_name"]
         model = choose_model(wish, rendered, live, settings.hf_repo)
+        check_usable(model, settings, release.namespace)
         served["data"]["model_name"] = model
         served["metadata"].setdefault("annotations", {})[RENDERED_ANNOTATION] = rendered
         say(f"Model {model}")
@@ -118,7 +121,7 @@ def deploy(
     """
     _check_namespace(cluster, release)
     _check_mode(cluster, release, documents)
-    _try(cluster, documents)
+    try_documents(cluster, documents)
     _apply_secrets(cluster, release, secret, say)
     names = (API_SECRET, KEYS_SECRET) if release.part == "api" else (KEYS_SECRET,)
     stamp_settings(documents, [_version(cluster, name, release.namespace) for name in names])
@@ -173,8 +176,12 @@ def _check_mode(cluster: Cluster, release: Release, documents: Sequence[Object])
             )
 
 
-def _try(cluster: Cluster, documents: Sequence[Object]) -> None:
-    """Let the API server look at everything before anything is changed."""
+def try_documents(cluster: Cluster, documents: Sequence[Object]) -> None:
+    """Let the API server look at everything before anything is changed.
+
+    Raises:
+        PlatformError: With everything that it refuses.
+    """
     problems = []
     for document in documents:
         try:

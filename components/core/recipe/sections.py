@@ -238,6 +238,8 @@ class RegistryConfig(Section):
     """Language tag for the card."""
     private: bool = True
     """Create the Hub repository as private."""
+    restricted: bool = False
+    """Neither listed for nor usable from another namespace; docs/model-folder.md says what that protects."""
 
 
 class GpuConfig(Section):

@@ -1,8 +1,22 @@
 """The registry room: model folders, the Hub or the local registry, MLflow tracking, champions and lineage."""
 
 from components.core.registry.champion import champion_folder, lineage
+from components.core.registry.listing import access_of_source, change_access, list_models
 from components.core.registry.names import registered_name
-from components.core.registry.publishing import Published, publish
-from components.core.registry.tracking import Registered, register
+from components.core.registry.publishing import Published, publish, publish_head
+from components.core.registry.tracking import Registered, register, register_head
 
-__all__ = ["Published", "Registered", "champion_folder", "lineage", "publish", "register", "registered_name"]
+__all__ = [
+    "Published",
+    "Registered",
+    "access_of_source",
+    "champion_folder",
+    "change_access",
+    "lineage",
+    "list_models",
+    "publish",
+    "publish_head",
+    "register",
+    "register_head",
+    "registered_name",
+]

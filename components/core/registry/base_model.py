@@ -9,8 +9,8 @@ from typing import Any
 
 from components.core.errors import StorageError
 from components.core.recipe import ModelConfig
-from components.core.registry.facts import read_json
 from components.core.registry.hub_errors import http_status, with_retries
+from components.core.registry.json_files import read_json
 from components.core.settings import STARTER_DIR, Settings
 
 logger = logging.getLogger(__name__)

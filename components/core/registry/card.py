@@ -29,7 +29,7 @@ def write_card(
         adapter: The folder holds an adapter, not a whole model.
     """
     sections = [
-        _front_matter(facts, registry, license_id, adapter),
+        front_matter(facts, registry, license_id, adapter, "text-generation", "question-answering"),
         f"# {facts.name}",
         registry.description.strip(),
         _what(facts, prompt, adapter),
@@ -39,26 +39,38 @@ def write_card(
         "## How to use it",
         _usage(facts, prompt, adapter),
         "## Data",
-        _data(facts),
+        data_section(facts),
         "## How it was trained",
         _recipe(facts),
         "## Limits",
         _limits(facts),
         "## Licence",
-        _license(license_id, facts),
+        license_section(license_id, facts),
         "## Where it comes from",
-        _origin(facts),
+        origin_section(facts),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(facts: RunFacts, registry: RegistryConfig, license_id: str, adapter: bool) -> str:
+def front_matter(
+    facts: RunFacts, registry: RegistryConfig, license_id: str, adapter: bool, pipeline_tag: str, task_type: str
+) -> str:
+    """What the Hub reads of the card.
+
+    Args:
+        facts: What is known of the run.
+        registry: Language.
+        license_id: Licence of the tuned model, or "".
+        adapter: The folder holds an adapter.
+        pipeline_tag: Of the Hub's list: how the model is asked.
+        task_type: Of the same list: what it was judged on.
+    """
     from huggingface_hub import EvalResult, ModelCardData
 
     hub_data = is_hub_id(facts.dataset_id)
     results = [
         EvalResult(
-            task_type="question-answering",
+            task_type=task_type,
             dataset_type=facts.dataset_id if hub_data else "custom",
             dataset_name=facts.dataset_id,
             dataset_split="test",
@@ -77,8 +89,8 @@ def _front_matter(facts: RunFacts, registry: RegistryConfig, license_id: str, ad
         license=license_id or None,
         library_name="peft" if adapter else "transformers",
         model_name=facts.name,
-        pipeline_tag="text-generation",
-        tags=["whetstone", facts.task.replace("_", "-"), "question-answering"],
+        pipeline_tag=pipeline_tag,
+        tags=["whetstone", facts.task.replace("_", "-"), task_type],
     )
     return f"---\n{data.to_yaml()}\n---"
 
@@ -156,7 +168,8 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
     return "\n".join([intro, "", "```python", *lines, "```"])
 
 
-def _data(facts: RunFacts) -> str:
+def data_section(facts: RunFacts) -> str:
+    """Which data, and which of its rows."""
     at = f" at revision `{facts.dataset.revision}`" if facts.dataset.revision else ""
     rows = ", ".join(f"{split} {count}" for split, count in facts.dataset.rows.items())
     return (
@@ -173,7 +186,7 @@ def _recipe(facts: RunFacts) -> str:
         for key, value in facts.recipe.get(section, {}).items()
         if section != "lora" or facts.method == "lora"
     ]
-    rows = [f"| `{key}` | `{_cell(value)}` |" for key, value in values]
+    rows = [f"| `{key}` | `{table_cell(value)}` |" for key, value in values]
     run = facts.training
     head = [
         f"{run.steps} optimizer steps in {run.seconds:.0f} s on {run.device} in {run.precision}, "
@@ -186,7 +199,8 @@ def _recipe(facts: RunFacts) -> str:
     return "\n".join([*head, *rows])
 
 
-def _cell(value: Any) -> str:
+def table_cell(value: Any) -> str:
+    """A JSON value inside a table."""
     return json.dumps(value, ensure_ascii=False).replace("|", "\\|").replace("`", "'")
 
 
@@ -201,7 +215,8 @@ def _limits(facts: RunFacts) -> str:
     )
 
 
-def _license(license_id: str, facts: RunFacts) -> str:
+def license_section(license_id: str, facts: RunFacts) -> str:
+    """Under which terms."""
     data = f"; the data's is `{facts.dataset.license}`" if facts.dataset.license else ""
     if license_id:
         return f"`{license_id}`. The licences of the base model and of the data apply as well{data}."
@@ -211,7 +226,8 @@ def _license(license_id: str, facts: RunFacts) -> str:
     )
 
 
-def _origin(facts: RunFacts) -> str:
+def origin_section(facts: RunFacts) -> str:
+    """Everything that it was made from, by name."""
     hub_base = is_hub_id(facts.base_model_id)
     pairs: Sequence[tuple[str, str]] = [
         ("Base model", f"{facts.base_model_id} {facts.training.base_model_revision if hub_base else ''}".strip()),

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import RegistryError
+from components.core.registry.access import check_access, read_access
 from components.core.registry.hub import download_model
 from components.core.registry.mlflow_store import clear_errors, open_client, sqlite_file
 from components.core.registry.model_folder import read_model_folder
 from components.core.registry.names import LOCAL_SCHEME
+from components.core.registry.owners import access_of_version
 from components.core.registry.tracking import CHAMPION
 from components.core.settings import Settings
 
@@ -19,8 +21,8 @@ def champion_folder(name: str, settings: Settings) -> Path | None:
     """The model folder of the registered champion, on this machine; None when there is no champion yet.
 
     Raises:
-        RegistryError: If MLflow cannot be asked, or a champion is registered but its folder is gone. That stops the
-            run: to go on without the comparison would let a worse model replace it.
+        RegistryError: If MLflow cannot be asked, or a champion is registered but its folder is gone or restricted to
+            another namespace. That stops the run: to go on without the comparison would let a worse model replace it.
         StorageError: If the folder is there but is not complete.
     """
     file = sqlite_file(settings)
@@ -28,7 +30,10 @@ def champion_folder(name: str, settings: Settings) -> Path | None:
         logger.info("No champion of %s yet: nothing has been registered here", name)
         return None
     with clear_errors(settings, f"look up the champion of {name}"):
-        version = _by_alias(open_client(settings), name, CHAMPION)
+        client = open_client(settings)
+        version = _by_alias(client, name, CHAMPION)
+        if version is not None:
+            check_access(access_of_version(client, version), f"the champion of {name}", settings.namespace)
     if version is None:
         logger.info("No champion of %s yet", name)
         return None
@@ -40,10 +45,14 @@ def fetch_source(source: str, what: str, settings: Settings) -> Path:
     """The folder behind a registered version's source, downloaded at need.
 
     Raises:
-        RegistryError: If it is not there any more.
+        RegistryError: If it is not there any more, or says that it is restricted to another namespace.
     """
-    if source.startswith("hf://"):
-        return download_model(source, settings)
+    folder = download_model(source, settings) if source.startswith("hf://") else _kept_folder(source, what, settings)
+    check_access(read_access(folder), what, settings.namespace)
+    return folder
+
+
+def _kept_folder(source: str, what: str, settings: Settings) -> Path:
     folder = settings.local_registry / source.removeprefix(LOCAL_SCHEME)
     if not source.startswith(LOCAL_SCHEME) or not folder.is_dir():
         raise RegistryError(
@@ -62,26 +71,25 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
         settings: Tracking address.
 
     Returns:
-        name, version, aliases, uri, verdict, run (id, training_run, experiment, recorded in ms), base_model (id,
-        revision), dataset (id, revision, fingerprint), recipe (`section.key` to text), metrics, git_commit and
-        content_sha256.
+        name, version, aliases, access (restricted, namespace), uri, verdict, run (id, training_run, experiment,
+        recorded in ms), base_model (id, revision), dataset (id, revision, fingerprint), recipe (`section.key` to text),
+        metrics, git_commit and content_sha256.
 
     Raises:
-        RegistryError: If there is no such version, or MLflow cannot be asked.
+        RegistryError: If there is no such version, it is restricted to another namespace, or MLflow cannot be asked.
     """
     with clear_errors(settings, f"look up {name} version {version}"):
         client = open_client(settings)
-        found = _by_number(client, name, version) if version.isdigit() else _by_alias(client, name, version)
-        if found is None:
-            known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
-            have = f"has the versions {', '.join(sorted(known, key=int))}" if known else "is not registered"
-            raise RegistryError(f"{name} has no version {version}: {name} {have}. Name one that is there.")
+        found = find_version(client, name, version)
+        access = access_of_version(client, found)
+        check_access(access, f"{name} version {found.version}", settings.namespace)
         run = client.get_run(found.run_id)
     tags = run.data.tags
     return {
         "name": name,
         "version": str(found.version),
         "aliases": sorted(found.aliases),
+        "access": access.model_dump(),
         "uri": found.source,
         "verdict": tags.get("headline", ""),
         "run": {
@@ -101,6 +109,20 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
         "git_commit": tags.get("git_commit", ""),
         "content_sha256": tags.get("content_sha256", ""),
     }
+
+
+def find_version(client: Any, name: str, version: str) -> Any:
+    """A registered version by its number or an alias.
+
+    Raises:
+        RegistryError: If there is none; the message says which there are.
+    """
+    found = _by_number(client, name, version) if version.isdigit() else _by_alias(client, name, version)
+    if found is None:
+        known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+        have = f"has the versions {', '.join(sorted(known, key=int))}" if known else "is not registered"
+        raise RegistryError(f"{name} has no version {version}: {name} {have}. Name one that is there.")
+    return found
 
 
 def _by_alias(client: Any, name: str, alias: str) -> Any | None:

@@ -1,15 +1,18 @@
 """What is known of one training run, read from the files that training, evaluation and data preparation left."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.core.errors import ConfigError, StorageError
 from components.core.recipe import Recipe, RegistryConfig
+from components.core.registry.access import Access
+from components.core.registry.json_files import read_json as read_json
+from components.core.registry.json_files import read_model as read_model
 from components.core.registry.names import public_name, registered_name, without_paths
+from components.core.settings import Settings
 
 TRAINING_INFO_FILE = "training_info.json"
 TRAINING_LOG_FILE = "training_log.jsonl"
@@ -17,16 +20,14 @@ EVALUATION_FILE = "evaluation.json"
 DATASET_INFO_FILE = "dataset_info.json"
 PROMPT_FILE = "prompt.json"
 
-_T = TypeVar("_T", bound=BaseModel)
 
-
-class _Read(BaseModel):
+class Read(BaseModel):
     """A file of another room: what is asked for must be there, what else it holds is not our business."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
 
 
-class Score(_Read):
+class Score(Read):
     """A score or a difference, 0 to 1, and its interval."""
 
     value: float
@@ -34,7 +35,7 @@ class Score(_Read):
     high: float
 
 
-class ScoredSlice(_Read):
+class ScoredSlice(Read):
     """Scores by model and metric on some of the test rows; differences are tuned minus the model that is the key."""
 
     rows: int
@@ -42,7 +43,7 @@ class ScoredSlice(_Read):
     differences: dict[str, dict[str, Score]]
 
 
-class VerdictFacts(_Read):
+class VerdictFacts(Read):
     """The gate's word."""
 
     status: str
@@ -52,20 +53,23 @@ class VerdictFacts(_Read):
     warnings: list[str] = []
 
 
-class Judged(_Read):
+class Judged(Read):
     """What is used of evaluation.json."""
 
     metrics: list[str]
     gate_metric: str
     confidence: float
     rows: int
-    contexts: int
+    contexts: int = 0
+    """Different contexts among the rows; only questions have them."""
     slices: dict[str, ScoredSlice]
     verdict: VerdictFacts
     notes: list[str] = []
     dataset_fingerprint: str
     repetition_penalty: float = 1.0
     one_line: bool = False
+    values: dict[str, dict[str, float | None]] = {}
+    """By model, all metrics of a head, those without an interval included; None where not defined."""
 
     @property
     def everything(self) -> ScoredSlice:
@@ -75,6 +79,8 @@ class Judged(_Read):
     def flat_metrics(self) -> dict[str, float]:
         """All numbers by name: `tuned_f1`, `tuned_f1_low`, `f1_difference_base`, `tuned_f1_has_answer`, ..."""
         flat: dict[str, float] = {"test_rows": float(self.rows)}
+        for model, values in self.values.items():
+            flat |= {f"{model}_{metric}": value for metric, value in values.items() if value is not None}
         for name, part in self.slices.items():
             suffix = "" if name == "all" else f"_{name}"
             for model, scores in part.scores.items():
@@ -90,7 +96,7 @@ def _with_bounds(key: str, score: Score) -> dict[str, float]:
     return {key: score.value, f"{key}_low": score.low, f"{key}_high": score.high}
 
 
-class DatasetFacts(_Read):
+class DatasetFacts(Read):
     """What is used of the dataset's own description."""
 
     fingerprint: str
@@ -99,7 +105,7 @@ class DatasetFacts(_Read):
     rows: dict[str, int] = {}
 
 
-class TrainingFacts(_Read):
+class TrainingFacts(Read):
     """What is used of training_info.json."""
 
     run_id: str
@@ -124,6 +130,28 @@ class TrainingFacts(_Read):
         return {k: float(v) for k, v in self.model_dump().items() if isinstance(v, int | float)}
 
 
+class HeadFacts(Read):
+    """What is used of head.json."""
+
+    task: str
+    labels: list[str] = []
+    thresholds: list[float] | None = None
+    scale: dict[str, float] | None = None
+    columns: dict[str, str] = {}
+    max_seq_length: int
+    pair_joiner: str | None = None
+
+    @property
+    def pair(self) -> bool:
+        """The model reads two texts together."""
+        return "text_pair" in self.columns
+
+    def info(self) -> dict[str, Any]:
+        """What model_info.json says of the head: what there is of labels, thresholds and scale."""
+        found = {"labels": self.labels, "thresholds": self.thresholds, "scale": self.scale}
+        return {name: value for name, value in found.items() if value}
+
+
 @dataclass(frozen=True)
 class RunFacts:
     """One run, fit to be shown: no path of a machine, no secret."""
@@ -137,8 +165,12 @@ class RunFacts:
     training: TrainingFacts
     recipe: dict[str, dict[str, Any]]
     judged: Judged
-    max_new_tokens: int
     max_length: int
+    access: Access
+    max_new_tokens: int = 0
+    """Longest answer in tokens; 0 for a head, which writes none."""
+    head: HeadFacts | None = None
+    """What the outputs of a classification or regression head mean."""
 
     def model_info(self) -> dict[str, Any]:
         """The content of model_info.json."""
@@ -147,6 +179,7 @@ class RunFacts:
             "name": self.name,
             "task": self.task,
             "method": self.method,
+            "access": self.access.model_dump(),
             "base_model": {
                 "id": self.base_model_id,
                 "revision": self.training.base_model_revision,
@@ -156,10 +189,7 @@ class RunFacts:
             "recipe": self.recipe,
             "metrics": self.judged.flat_metrics(),
             "verdict": self.judged.verdict.model_dump(),
-            "generation": {
-                "repetition_penalty": self.judged.repetition_penalty,
-                "one_line": self.judged.one_line,
-            },
+            **self._reading(),
             "training": {
                 "device": self.training.device,
                 "precision": self.training.precision,
@@ -170,6 +200,13 @@ class RunFacts:
             "created": self.training.finished,
         }
 
+    def _reading(self) -> dict[str, Any]:
+        """How what the model says is read: a head's names and numbers, or how an answer was generated."""
+        if self.head is not None:
+            return self.head.info()
+        generation = {"repetition_penalty": self.judged.repetition_penalty, "one_line": self.judged.one_line}
+        return {"generation": generation}
+
 
 def read_facts(
     model_dir: Path,
@@ -177,6 +214,7 @@ def read_facts(
     dataset_dir: Path,
     registry: RegistryConfig,
     recipe_sections: dict[str, Any],
+    settings: Settings,
 ) -> RunFacts:
     """Gather what is known of a run.
 
@@ -191,11 +229,7 @@ def read_facts(
     judged = read_model(evaluation_dir / EVALUATION_FILE, Judged, "Run the evaluation again.")
     dataset = read_model(dataset_dir / DATASET_INFO_FILE, DatasetFacts, "Fetch the dataset again.")
     training = read_model(model_dir / TRAINING_INFO_FILE, TrainingFacts, "Run the fine-tuning again.")
-    if judged.dataset_fingerprint != dataset.fingerprint:
-        raise StorageError(
-            f"{evaluation_dir} was measured on dataset {judged.dataset_fingerprint}, but {dataset_dir} is "
-            f"{dataset.fingerprint}. Run the evaluation again on this dataset."
-        )
+    check_same_dataset(judged, evaluation_dir, dataset, dataset_dir)
     sections = recipe.model_dump(mode="json", exclude_none=True)
     return RunFacts(
         name=registered_name(registry, recipe.model, recipe.task),
@@ -207,51 +241,20 @@ def read_facts(
         training=training,
         recipe={name: without_paths(sections[name]) for name in sections if name in recipe_sections},
         judged=judged,
-        max_new_tokens=recipe.evaluation.max_new_tokens,
         max_length=recipe.tokens.max_seq_length,
+        access=Access(restricted=registry.restricted, namespace=settings.namespace),
+        max_new_tokens=recipe.evaluation.max_new_tokens,
     )
 
 
-def read_model(path: Path, kind: type[_T], remedy: str) -> _T:
-    """Read a JSON file into a model.
+def check_same_dataset(judged: Judged, evaluation_dir: Path, dataset: DatasetFacts, dataset_dir: Path) -> None:
+    """Raise unless a model was judged on the dataset that it is published with.
 
     Raises:
-        StorageError: If it is missing or lacks something.
+        StorageError: If the fingerprints differ.
     """
-    try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:3])
-        raise StorageError(f"{path} cannot be used ({problems}). {remedy}") from error
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} is missing or cannot be read. {remedy}") from error
-
-
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        StorageError: If the file is missing or is not a JSON object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path} is missing or is not JSON. {remedy}") from error
-    if not isinstance(value, dict):
-        raise StorageError(f"{path} is not a JSON object. {remedy}")
-    return value
-
-
-def read_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
-    """Read JSON Lines.
-
-    Raises:
-        StorageError: If a line is not a JSON object; the message says which.
-    """
-    found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            found.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise StorageError(f"{path}, line {number} is not a JSON object. {remedy}") from error
-    return found
+    if judged.dataset_fingerprint != dataset.fingerprint:
+        raise StorageError(
+            f"{evaluation_dir} was measured on dataset {judged.dataset_fingerprint}, but {dataset_dir} is "
+            f"{dataset.fingerprint}. Run the evaluation again on this dataset."
+        )

@@ -21,14 +21,20 @@ def registered_source(uri: str, name: str, version: str) -> str:
     return uri if uri.startswith("hf://") else f"{LOCAL_SCHEME}{name}/{version}"
 
 
-def registered_name(registry: RegistryConfig, model: ModelConfig, task: TaskConfig) -> str:
+def registered_name(registry: RegistryConfig, model: ModelConfig, task: TaskConfig | str) -> str:
     """The name of the registered model: as configured, or model and task, such as `starter-context-qa`.
 
     Only letters, digits and hyphens are allowed; a slash, dot or underscore becomes a hyphen.
+
+    Args:
+        registry: May hold a name.
+        model: The base model.
+        task: Of a recipe, or its name in the catalogue, such as `classification_single_label`.
     """
     if registry.name is not None:
         return registry.name
-    parts = re.findall(r"[a-zA-Z0-9]+", f"{public_name(model.model_id)}-{task.name}")
+    task_name = task if isinstance(task, str) else task.name
+    parts = re.findall(r"[a-zA-Z0-9]+", f"{public_name(model.model_id)}-{task_name}")
     return "-".join(parts)
 
 

@@ -11,7 +11,7 @@ from components.core.errors import StorageError
 from components.core.recipe import RegistryConfig
 from components.core.registry.hub import hub_target, upload_model
 from components.core.registry.manifest import MANIFEST_FILE, Manifest, parse_manifest
-from components.core.registry.model_folder import write_model_folder
+from components.core.registry.model_folder import write_head_folder, write_model_folder
 from components.core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,37 @@ def publish(
         RegistryError: If the Hub refuses or cannot be reached; nothing of the model is visible then.
     """
     info = write_model_folder(model_dir, evaluation_dir, dataset_dir, registry, recipe_sections, settings, output_dir)
+    return _put(str(info["name"]), registry, settings, output_dir)
+
+
+def publish_head(
+    model_dir: Path,
+    evaluation_dir: Path,
+    preprocess_dir: Path,
+    registry: RegistryConfig,
+    settings: Settings,
+    output_dir: Path,
+) -> Published:
+    """The same for a model of the task catalogue, whose recipe is read from what preprocess and finetune wrote.
+
+    Args:
+        model_dir: What finetune wrote.
+        evaluation_dir: What the evaluation wrote.
+        preprocess_dir: What preprocess wrote.
+        registry: Name (`registered_model_name`), licence and description.
+        settings: Addresses, token and folders.
+        output_dir: Becomes the finished model folder.
+
+    Raises:
+        StorageError: If an input is missing or broken, or a folder cannot be written.
+        RegistryError: If the Hub refuses or cannot be reached; nothing of the model is visible then.
+    """
+    info = write_head_folder(model_dir, evaluation_dir, preprocess_dir, registry, settings, output_dir)
+    return _put(str(info["name"]), registry, settings, output_dir)
+
+
+def _put(name: str, registry: RegistryConfig, settings: Settings, output_dir: Path) -> Published:
     manifest = parse_manifest((output_dir / MANIFEST_FILE).read_text(encoding="utf-8"), MANIFEST_FILE)
-    name = str(info["name"])
     repo = hub_target(settings)
     if repo is None:
         return _keep_locally(output_dir, manifest, name, settings)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.core.registry.facts import EVALUATION_FILE, TRAINING_LOG_FILE, RunFacts, read_lines
+from components.core.registry.facts import EVALUATION_FILE, TRAINING_LOG_FILE, RunFacts
+from components.core.registry.json_files import read_lines
 
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100

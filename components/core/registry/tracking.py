@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from components.core.recipe import RegistryConfig
+from components.core.registry.access import Access
 from components.core.registry.facts import EVALUATION_FILE, TRAINING_INFO_FILE, RunFacts, read_facts
+from components.core.registry.head_facts import read_head_facts
 from components.core.registry.mlflow_store import clear_errors, experiment_id, open_client
 from components.core.registry.model_folder import card_text
 from components.core.registry.names import registered_source
+from components.core.registry.owners import mark_folder, take_name
 from components.core.registry.publishing import Published
 from components.core.registry.run_record import write_record
 from components.core.settings import Settings
@@ -61,7 +64,45 @@ def register(
         StorageError: If a file of the run is missing or broken.
         RegistryError: If MLflow cannot be reached or refuses.
     """
-    facts = read_facts(model_dir, evaluation_dir, dataset_dir, registry, recipe_sections)
+    facts = read_facts(model_dir, evaluation_dir, dataset_dir, registry, recipe_sections, settings)
+    return _register(facts, published, model_dir, evaluation_dir, dataset_dir, registry, settings)
+
+
+def register_head(
+    published: Published | None,
+    model_dir: Path,
+    evaluation_dir: Path,
+    preprocess_dir: Path,
+    registry: RegistryConfig,
+    settings: Settings,
+) -> Registered:
+    """The same for a model of the task catalogue.
+
+    Args:
+        published: What `publish_head` returned; None for a refused model.
+        model_dir: What finetune wrote.
+        evaluation_dir: What the evaluation wrote.
+        preprocess_dir: What preprocess wrote.
+        registry: Name, description and licence.
+        settings: Tracking address and folders.
+
+    Raises:
+        StorageError: If a file of the run is missing or broken.
+        RegistryError: If MLflow cannot be reached or refuses.
+    """
+    facts = read_head_facts(model_dir, evaluation_dir, preprocess_dir, registry, settings)
+    return _register(facts, published, model_dir, evaluation_dir, preprocess_dir, registry, settings)
+
+
+def _register(
+    facts: RunFacts,
+    published: Published | None,
+    model_dir: Path,
+    evaluation_dir: Path,
+    dataset_dir: Path,
+    registry: RegistryConfig,
+    settings: Settings,
+) -> Registered:
     key = _result_key(published, model_dir, evaluation_dir)
     with clear_errors(settings, "record the run"):
         client = open_client(settings)
@@ -73,7 +114,10 @@ def register(
         logger.info("Recorded run %s of %s; it was refused and gets no version", run_id, facts.name)
         return Registered(run_id, facts.name, None)
     with clear_errors(settings, "register the model"):
-        version = _version(client, facts, published, registry, run_id)
+        access = take_name(client, facts.name, facts.access, registry.description)
+        version = _version(client, facts, published, access, run_id)
+        if access != facts.access:
+            mark_folder(registered_source(published.uri, facts.name, published.version), access, settings)
         _advance(client, facts.name, CANDIDATE, version)
         if facts.judged.verdict.status == "passed" and facts.judged.verdict.outcome == "better":
             _advance(client, facts.name, CHAMPION, version)
@@ -153,14 +197,7 @@ def _tags(facts: RunFacts, published: Published | None) -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def _version(client: Any, facts: RunFacts, published: Published, registry: RegistryConfig, run_id: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.create_registered_model(facts.name, description=registry.description or None)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+def _version(client: Any, facts: RunFacts, published: Published, access: Access, run_id: str) -> str:
     known = [v for v in client.search_model_versions(f"name = '{facts.name}'") if v.run_id == run_id]
     if known:
         return str(known[0].version)
@@ -169,7 +206,7 @@ def _version(client: Any, facts: RunFacts, published: Published, registry: Regis
         facts.name,
         source,
         run_id=run_id,
-        tags=_tags(facts, published),
+        tags=_tags(facts, published) | access.tags(),
         description=facts.judged.verdict.headline,
         await_creation_for=0,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_endpoint.errors import ModelError
+from llm_endpoint.served.access import check_access
 from llm_endpoint.served.prompt import PROMPT_FILE, STANDARD_PROMPT, Prompt, read_prompt
 from llm_endpoint.settings import Settings
 
@@ -95,6 +96,7 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
             raise ModelError(f"{folder} was trained for {info.get('task')}; this endpoint answers context_qa.")
     elif not has_chat_template(folder):
         prompt = Prompt(prompt.template, False, prompt.no_answer_text)
+    check_access(folder, info, settings)
     base = _base_of(folder, info, settings) if adapter else None
     config = _read_json((base or folder) / "config.json")
     generation = info.get("generation", {})

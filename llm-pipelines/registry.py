@@ -1,0 +1,154 @@
+"""What is registered, and who may use it: `python -m llm-pipelines.registry list|show|lineage|restrict|unrestrict`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from components.core.errors import user_errors
+from components.core.settings import Settings, load_settings
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+
+Model = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION]", help="Registered model; a version is a number or alias.")
+]
+Namespace = Annotated[
+    str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace that asks; none takes that of this pod.")
+]
+_LONGEST_CELL = 60
+
+
+@contextmanager
+def _registry(namespace: str | None) -> Iterator[Settings]:
+    with user_errors():
+        settings = load_settings()
+        yield settings.model_copy(update={"kfp_namespace": namespace}) if namespace else settings
+
+
+@app.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One model; all when left out.")] = None,
+    namespace: Namespace = None,
+) -> None:
+    """Print every version that this namespace may use, the newest of each model first."""
+    from components.core.registry import list_models
+
+    with _registry(namespace) as settings:
+        found = list_models(settings, name)
+        if not found:
+            print(f"Nothing is registered for namespace {settings.namespace} in {_where(settings)}.")
+            return
+        rows = [
+            (
+                each.name, each.version, ", ".join(each.aliases), each.task,
+                f"{each.access.namespace} only" if each.access.restricted else "all", _day(each.created), each.headline,
+            )
+            for each in found
+        ]  # fmt: skip
+        _table(("NAME", "VERSION", "ALIASES", "TASK", "FOR", "SINCE", "VERDICT"), rows)
+
+
+@app.command()
+def show(model: Model, namespace: Namespace = None) -> None:
+    """Print where a version is, how it was judged, and its scores; the newest where no version is named."""
+    with _lineage(model, namespace) as found:
+        access = found["access"]
+        _pairs(
+            {
+                "Model": f"{found['name']} version {found['version']}",
+                "Aliases": ", ".join(found["aliases"]),
+                "For": f"namespace {access['namespace']} only" if access["restricted"] else "all namespaces",
+                "Place": found["uri"],
+                "Verdict": found["verdict"],
+                "Content": found["content_sha256"],
+            }
+        )
+        print()
+        scores = {key: value for key, value in found["metrics"].items() if not key.startswith("training_")}
+        _table(("METRIC", "VALUE"), [(key, f"{value:.4g}") for key, value in scores.items()])
+
+
+@app.command()
+def lineage(model: Model, namespace: Namespace = None) -> None:
+    """Print what a version was made from: base model, data, code, run, and every parameter."""
+    with _lineage(model, namespace) as found:
+        base, data, run = found["base_model"], found["dataset"], found["run"]
+        _pairs(
+            {
+                "Model": f"{found['name']} version {found['version']}",
+                "Base model": f"{base['id']} {base['revision']}",
+                "Dataset": f"{data['id']} {data['revision']}",
+                "Fingerprint": data["fingerprint"],
+                "Code": found["git_commit"],
+                "Training run": run["training_run"],
+                "MLflow run": f"{run['id']}, {_day(run['recorded'])}",
+            }
+        )
+        print()
+        _table(("PARAMETER", "VALUE"), list(found["recipe"].items()))
+
+
+@app.command()
+def restrict(model: Model, namespace: Namespace = None) -> None:
+    """Keep other namespaces from a model (with its versions to come), or from one version of it."""
+    _change(model, namespace, restricted=True)
+
+
+@app.command()
+def unrestrict(model: Model, namespace: Namespace = None) -> None:
+    """Let all namespaces use a model, or one version of it."""
+    _change(model, namespace, restricted=False)
+
+
+def _change(model: str, namespace: str | None, restricted: bool) -> None:
+    from components.core.registry import change_access
+
+    name, _, version = model.partition("@")
+    with _registry(namespace) as settings:
+        for each in change_access(name, version or None, restricted, settings):
+            who = f"namespace {settings.namespace} only" if restricted else "all namespaces"
+            print(f"{name} version {each.version} is for {who}.")
+            if not each.in_files:
+                print(f"  {each.uri} still says what it said when it was published: publish it again to change that.")
+
+
+@contextmanager
+def _lineage(model: str, namespace: str | None) -> Iterator[dict[str, Any]]:
+    from components.core.registry import lineage as find_lineage
+    from components.core.registry.tracking import CANDIDATE
+
+    name, _, version = model.partition("@")
+    with _registry(namespace) as settings:
+        yield find_lineage(name, version or CANDIDATE, settings)
+
+
+def _where(settings: Settings) -> str:
+    from components.core.registry.names import public_name
+
+    return public_name(settings.mlflow_tracking_uri) if settings.mlflow_tracking_uri else settings.tracking_uri
+
+
+def _day(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def _pairs(values: dict[str, str]) -> None:
+    for title, value in values.items():
+        if value.strip():
+            print(f"{title:<13} {value.strip()}")
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their contents; the last one as it is."""
+    cut = [[cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 3]}..." for cell in row] for row in rows]
+    lines = [list(titles), *cut]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m llm-pipelines.registry")
