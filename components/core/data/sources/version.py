@@ -14,8 +14,13 @@ from components.core.settings import Settings
 _CHUNK_BYTES = 2**20
 
 
-def source_version(data: DataConfig, settings: Settings) -> str:
+def source_version(data: DataConfig, settings: Settings, task: str = "context_qa") -> str:
     """Digest of local files, commit of a Hub dataset, or ETag (else date) of an address.
+
+    Args:
+        data: Which dataset.
+        settings: Where the Hub is.
+        task: Name of the task; `starter` is another dataset for each.
 
     Returns:
         The version; "" for a Hub or server that cannot be reached or does not say.
@@ -23,7 +28,7 @@ def source_version(data: DataConfig, settings: Settings) -> str:
     Raises:
         StorageError: If a local file or folder is missing or unreadable.
     """
-    path = local_path(data)
+    path = local_path(data, task)
     if path is not None:
         return f"sha256:{_digest(find_local(path))}"
     if is_url(data.dataset_id):
