@@ -44,7 +44,7 @@ def short(task: Task, prediction: Prediction) -> str:
 def number(value: float, task: Task) -> str:
     """A number with as many decimals as the range of the training targets asks for."""
     spread = task.scale.maximum - task.scale.minimum if task.scale else abs(value)
-    decimals = max(0, min(6, 2 - math.floor(math.log10(spread)))) if spread > 0 and math.isfinite(spread) else 2
+    decimals = max(0, min(6, 3 - math.ceil(math.log10(spread)))) if spread > 0 and math.isfinite(spread) else 2
     text = f"{value:,.{decimals}f}".replace("-", "−")
     return text.removeprefix("−") if not text.strip("−0.,") else text
 
