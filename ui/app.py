@@ -36,7 +36,7 @@ PAGES = {
         context_qa.draw,
     ),
     "single_label": Page("Label a text", "Paste a text and see its label, and how probable the model finds each."),
-    "multi_label": Page("Label a text", "Paste a text and see which labels it has, and how far each is from counting."),
+    "multi_label": Page("Label a text", "Paste a text and see all labels that fit it, each against its threshold."),
     "regression": Page("Rate a text", "Paste a text and see the number that the model gives it."),
     "ner": Page("Find names in a text", "Paste a text and see which names the model finds in it, and of what type."),
 }

@@ -110,7 +110,7 @@ def test_the_page_works_by_keyboard_alone(browser, address, endpoint):
     page.keyboard.press("Tab")
     assert "Predict" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
-    page.locator(".verdict").get_by_text("museum").wait_for()
+    page.locator(".verdict", has_text="museum").wait_for()
     more = page.locator(".more summary")
     more.focus()
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -74,11 +74,13 @@ def _legend(entities: Sequence[Entity], colours: dict[str, int]) -> str:
 def _table(entities: Sequence[Entity], colours: dict[str, int]) -> str:
     rows = "".join(
         f'<tr><th scope="row" dir="auto">{escaped(entity.text)}</th>'
-        f'<td><span class="swatch t{colours[entity.type]}" aria-hidden="true"></span>{escaped(entity.type)}</td>'
+        f'<td class="kind"><span class="swatch t{colours[entity.type]}" aria-hidden="true"></span>'
+        f"{escaped(entity.type)}</td>"
         f'<td class="figure">{percent(entity.score)}</td><td class="figure">{entity.start}–{entity.end}</td></tr>'
         for entity in sorted(entities, key=lambda each: each.start)
     )
-    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Name", "Type", "Probability", "Characters"))
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("Name", "Type"))
+    heads += "".join(f'<th scope="col" class="figure">{name}</th>' for name in ("Probability", "Characters"))
     return (
         '<div class="rows" tabindex="0" role="region" aria-label="Table of the names"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"

@@ -16,16 +16,19 @@ def draw_rows(task: Task, texts: Sequence[str], predictions: Sequence[Prediction
     entities = [entity for each in predictions for entity in each.entities]
     colours = colours_of(task, entities)
     title = {"single_label": "Label", "multi_label": "Labels", "regression": "Number", "ner": "Names"}[task.task]
-    names = ["", "Text", title, *(["Probability"] if task.task == "single_label" else [])]
+    # Of names, the text itself shows which; this column says how many.
+    figure = ' class="figure"' if task.task in ("regression", "ner") else ""
+    heads = f'<th scope="col" class="figure">No.</th><th scope="col">Text</th><th scope="col"{figure}>{title}</th>'
+    heads += '<th scope="col" class="figure">Probability</th>' if task.task == "single_label" else ""
     rows = []
     for place, (text, each) in enumerate(zip(texts, predictions, strict=True), start=1):
         shown = mark_entities(text, each.entities, colours) if task.task == "ner" else escaped(text)
-        cells = [f'<td dir="auto">{shown}</td>', f'<td dir="auto"{_figure(task)}>{escaped(short(task, each))}</td>']
+        result = str(len(each.entities)) if task.task == "ner" else short(task, each)
+        cells = [f'<td dir="auto">{shown}</td>', f'<td dir="auto"{figure}>{escaped(result)}</td>']
         if task.task == "single_label":
             cells.append(f'<td class="figure">{"" if each.score is None else percent(each.score)}</td>')
         cut = ' <small class="least">cut</small>' if each.cut else ""
         rows.append(f'<tr><th scope="row" class="figure">{place}{cut}</th>{"".join(cells)}</tr>')
-    heads = "".join(f'<th scope="col">{name or "No."}</th>' for name in names)
     note = _cut_note(sum(each.cut for each in predictions))
     return (
         f'<p class="label">{len(texts)} texts</p>{note}<div class="rows tall" tabindex="0" role="region" '
@@ -62,10 +65,6 @@ def _values(task: Task, each: Prediction) -> list[object]:
             return [each.value]
         case _:
             return [json.dumps([entity.model_dump() for entity in each.entities], ensure_ascii=False)]
-
-
-def _figure(task: Task) -> str:
-    return ' class="figure"' if task.task == "regression" else ""
 
 
 def _cut_note(count: int) -> str:
