@@ -87,7 +87,7 @@ def _run_there(
 ) -> int:
     from components.core.data import source_version
 
-    version = source_version(loaded.recipe.data, settings)
+    version = source_version(loaded.recipe.data, settings, loaded.recipe.task.name)
     pipeline = build_pipeline(loaded.recipe, version, settings.pod_environment())
     return int(launch(pipeline, connect(host, namespace, settings), launching, cache))
 
@@ -107,7 +107,7 @@ def _run_here(loaded: LoadedRecipe, settings: Settings, cache: bool, serve: bool
     from components.core.data import source_version
     from components.core.registry.hub import check_write_access
 
-    version = source_version(loaded.recipe.data, settings)
+    version = source_version(loaded.recipe.data, settings, loaded.recipe.task.name)
     check_write_access(settings)
     # What fails here fails again: the cause is the recipe, not a node that went away. Checkpoints are files here.
     resources = loaded.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})

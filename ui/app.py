@@ -1,243 +1,85 @@
-"""The page: fields, answer, evidence, feedback and history.
+"""The page: what the served model does decides which one is drawn.
 
 python -m streamlit run ui/app.py
 """
 
-import math
-import time
-from contextlib import closing
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
 from ui import parts
-from ui.browser import announce, copy_button
 from ui.client import EndpointClient, connect
-from ui.contract import Feedback, Health
-from ui.examples import EXAMPLES, Example
+from ui.contract import Task
 from ui.problems import Problem
-from ui.reception import Reception
-from ui.session import Exchange, Session
 from ui.settings import load_settings
-from ui.text_files import LARGEST_MB, UPLOAD_MB, read_text_file
+from ui.status import look, show_status
+from ui.tasks import context_qa, prediction
 
 HERE = Path(__file__).parent
-REDRAW_SECONDS = 0.2
-"""Longest time between two looks at whether the visitor has pressed Stop."""
-LOOK_AGAIN_SECONDS = {"ready": 30.0, "warming": 1.5, "stopping": 3.0, "failed": 10.0, "unreachable": 3.0}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Title, what the page is for, and how it is drawn."""
+
+    title: str
+    lead: str
+    draw: Callable[[EndpointClient, Task], None] = prediction.draw
+
+
+PAGES = {
+    "context_qa": Page(
+        "Ask your text",
+        "Paste a text, ask a question, and see which words of the text hold the answer.",
+        context_qa.draw,
+    ),
+    "single_label": Page("Label a text", "Paste a text and see its label, and how probable the model finds each."),
+    "multi_label": Page("Label a text", "Paste a text and see all labels that fit it, each against its threshold."),
+    "regression": Page("Rate a text", "Paste a text and see the number that the model gives it."),
+    "ner": Page("Find names in a text", "Paste a text and see which names the model finds in it, and of what type."),
+}
 
 
 def main() -> None:
     """Draw the page once; Streamlit calls this after every action of the visitor."""
-    # A file, because an icon by name would be fetched from outside.
-    st.set_page_config(page_title="Whetstone: ask your text", page_icon=HERE / "icon.svg", layout="wide")
-    st.html(HERE / "style.css")
-    st.title("Ask your text", anchor=False)
-    st.html('<p class="lead">Paste a text, ask a question, and see which words of the text hold the answer.</p>')
     try:
-        settings = load_settings()
+        client = connect(load_settings())
     except Problem as problem:
+        draw_head(PAGES["context_qa"])
         st.html(parts.notice(problem))
         return
-    session: Session = st.session_state.setdefault("session", Session())
-    client = connect(settings)
+    task = served_task(client)
+    page = PAGES.get(task.task)
+    draw_head(page or PAGES["context_qa"])
     show_status(client)
-    left, right = st.columns(2, gap="large")
-    with left:
-        draw_fields(session)
-    # Two places, so that the last answer does not stay under the one that arrives.
-    arriving, complete = right.empty(), right.empty()
-    draw_history(session)
-    announce(spoken(session))
-    if session.running:
-        receive(client, session, session.running, arriving.container())
-    elif session.shown:
-        with complete.container():
-            draw_exchange(client, session.shown)
+    if page:
+        page.draw(client, task)
     else:
-        complete.html(parts.welcome())
+        advice = "Deploy the page from the same version as the endpoint."
+        st.html(parts.notice(Problem("task", f"This page knows no task {task.task}", advice=advice)))
 
 
-def show_status(client: EndpointClient) -> None:
-    """Say how the endpoint is, and keep looking: often while it is not ready, seldom when it is."""
-    before: Health | None = st.session_state.get("health")
-    interval = LOOK_AGAIN_SECONDS[before.status if before else "warming"]
-
-    def line() -> None:
-        # Asked on its own beat, not with every click: an endpoint that hangs must not slow the page down.
-        if time.monotonic() - st.session_state.get("looked", -math.inf) > interval / 2:
-            st.session_state.health = client.health()
-            st.session_state.looked = time.monotonic()
-        health: Health = st.session_state.health
-        st.html(parts.status(health))
-        if before is None or health.status != before.status:
-            st.rerun()
-
-    st.fragment(line, run_every=interval)()
+def draw_head(page: Page) -> None:
+    """Draw the title and what the page is for."""
+    # A file, because an icon by name would be fetched from outside.
+    st.set_page_config(page_title=f"Whetstone: {page.title.lower()}", page_icon=HERE / "icon.svg", layout="wide")
+    st.html(HERE / "style.css")
+    st.title(page.title, anchor=False)
+    st.html(f'<p class="lead">{page.lead}</p>')
 
 
-def draw_fields(session: Session) -> None:
-    """Draw examples, file, context, question and the button."""
-    busy = session.running is not None
-    with st.container(horizontal=True, gap="xsmall"):
-        for example in EXAMPLES:
-            st.button(example.name, on_click=take_example, args=(session, example), disabled=busy)
-        with st.popover("Text file", icon=":material/upload_file:", key=f"popover-{session.files}"):
-            st.file_uploader(
-                f"A .txt or .md file in UTF-8, at most {LARGEST_MB} MB",
-                type=["txt", "md"],
-                max_upload_size=UPLOAD_MB,
-                key=f"file-{session.files}",
-                on_change=take_file,
-                args=(session,),
-            )
-    # Only buttons are disabled while an answer arrives: Streamlit empties a disabled field.
-    with st.form("ask", border=False):
-        st.text_area("Context", key="context", height=280, placeholder="The text that holds the answer")
-        st.text_input("Question", key="question", placeholder="What do you want to know?")
-        if session.problem:
-            st.html(parts.notice(session.problem))
-        st.form_submit_button(
-            "Generate Response", type="primary", on_click=start, args=(session,), disabled=busy, width="stretch"
-        )
-
-
-def receive(
-    client: EndpointClient, session: Session, exchange: Exchange, pane: st.delta_generator.DeltaGenerator
-) -> None:
-    """Show the answer as it arrives; Stop and every other action of the visitor ends this at the next redraw."""
-    exchange.text = ""
-    with pane:
-        spot = st.empty()
-        st.button("Stop", on_click=session.finish)
-    began = time.monotonic()
-    with closing(Reception(client.generate(exchange.question, exchange.context, session.id))) as reception:
-        while not reception.done:
-            exchange.text += reception.wait(REDRAW_SECONDS)
-            spot.html(parts.arriving(exchange.text, time.monotonic() - began))
-    exchange.answer, exchange.problem = reception.answer, reception.problem
-    session.finish()
-    st.rerun()
-
-
-def draw_exchange(client: EndpointClient, exchange: Exchange) -> None:
-    """Draw what came of a question."""
-    answer = exchange.answer
-    if answer is None:
-        if exchange.problem is None:
-            stopped = Problem("stopped", "Stopped", advice="Press Generate Response to ask again.")
-            st.html(parts.notice(stopped, kind="neutral"))
-        else:
-            st.html(parts.notice(exchange.problem))
-        if exchange.text:
-            st.html(parts.stopped(exchange.text))
-        return
-    st.html(parts.answered(answer))
-    if answer.supported:
-        copy_button(answer.response.strip(), key=f"copy-{exchange.id}")
-    if evidence := parts.evidence(exchange.context, answer):
-        st.html(evidence)
-    st.html(parts.facts(answer))
-    if answer.trace_id:
-        draw_feedback(client, exchange, answer.trace_id)
-
-
-def draw_feedback(client: EndpointClient, exchange: Exchange, trace_id: str) -> None:
-    """Draw thumbs, and once one is chosen, correction, comment and consent."""
-    st.header("Is this right?", anchor=False)
-    if exchange.receipt:
-        st.html(parts.notice(Problem("thanks", "Feedback sent", said=exchange.receipt.detail), kind="good"))
-        return
-    thumb = st.feedback("thumbs", key=f"thumb-{exchange.id}")
-    if thumb is None:
-        return
-    with st.form(f"feedback-{exchange.id}", border=False):
-        correction = st.text_area("Correct answer (optional)", key=f"correction-{exchange.id}", height=80)
-        comment = st.text_input("Comment (optional)", key=f"comment-{exchange.id}")
-        consent = st.checkbox(
-            "Question, context and answer may be used to train the model", key=f"consent-{exchange.id}"
-        )
-        if exchange.feedback_problem:
-            st.html(parts.notice(exchange.feedback_problem))
-        sent = st.form_submit_button("Send feedback")
-    if not sent:
-        return
-    feedback = Feedback(
-        trace_id=trace_id,
-        score=float(thumb),
-        correction=correction.strip() or None,
-        comment=comment.strip() or None,
-        consent=consent,
-        question=exchange.question,
-        context=exchange.context,
-        response=exchange.answer.response if exchange.answer else "",
-    )
-    try:
-        exchange.receipt = client.send_feedback(feedback)
-    except Problem as problem:
-        exchange.feedback_problem = problem
-    st.rerun()
-
-
-def draw_history(session: Session) -> None:
-    """List the questions of this session, newest first; a click brings one back."""
-    if not session.exchanges:
-        return
-    st.header("Your questions", anchor=False)
-    rows = st.container(gap=None)
-    for exchange in reversed(session.exchanges):
-        latency = exchange.answer.latency_seconds if exchange.answer else None
-        took = f" · {latency:.2f} s" if latency is not None else ""
-        rows.button(
-            f"**{parts.in_label(exchange.question)}** — {parts.in_label(exchange.outcome)}{took}",
-            key=f"past-{exchange.id}",
-            type="tertiary",
-            width="stretch",
-            on_click=bring_back,
-            args=(session, exchange),
-            disabled=session.running is not None,
-        )
-
-
-def start(session: Session) -> None:
-    """Begin the question in the fields."""
-    session.ask(st.session_state.question, st.session_state.context)
-
-
-def take_example(session: Session, example: Example) -> None:
-    """Fill the fields."""
-    st.session_state.context, st.session_state.question = example.context, example.question
-    session.problem = None
-
-
-def take_file(session: Session) -> None:
-    """Put the chosen file into the context; a file that cannot be read leaves the context as it is."""
-    file = st.session_state[f"file-{session.files}"]
-    if file is None:
-        return
-    # A new uploader each time: browsers do not report that the same file was chosen again.
-    session.files += 1
-    try:
-        st.session_state.context = read_text_file(file.name, file.getvalue())
-        session.problem = None
-    except Problem as problem:
-        session.problem = problem
-
-
-def bring_back(session: Session, exchange: Exchange) -> None:
-    """Show an earlier question with its answer."""
-    st.session_state.context, st.session_state.question = exchange.context, exchange.question
-    session.shown, session.problem = exchange, None
-
-
-def spoken(session: Session) -> str:
-    """What a screen reader says after this action; problems are read out where they stand."""
-    if session.running:
-        return "Answering"
-    if session.shown is None or session.shown.answer is None:
-        return ""
-    answer = session.shown.answer
-    return f"Answer: {answer.response}" if answer.supported else "The context does not hold the answer."
+def served_task(client: EndpointClient) -> Task:
+    """What the model does; asked again when the endpoint is in another state or serves another model."""
+    health = look(client)
+    task: Task | None = st.session_state.get("task")
+    if task is None or st.session_state.task_of != health:
+        # An endpoint that has gone away for a while does not turn the page into another one.
+        if task is None or health.status == "ready":
+            task = client.task(health)
+        st.session_state.task, st.session_state.task_of = task, health
+    return task
 
 
 main()

@@ -2,14 +2,15 @@
 
 import functools
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import ValidationError
 
-from ui.contract import Answer, Feedback, Health, Message, Receipt
+from ui.contract import Answer, Feedback, Health, Message, ModelNames, Predictions, Receipt, Task
 from ui.events import read_events
 from ui.problems import Problem, refused, sentence
 from ui.settings import Settings
@@ -53,6 +54,33 @@ class EndpointClient:
         except Problem as problem:
             return Health(status="unreachable", detail=f"{problem.title}. {problem.advice}".strip())
 
+    def task(self, health: Health) -> Task:
+        """Ask what the model does; of an endpoint that does not say, what `health` says, else context_qa."""
+        known = Task(task=health.task or "context_qa", model=health.model, revision=health.revision)
+        if health.status == "unreachable":
+            return known
+        try:
+            task = self._got("task", Task)
+            if task.task == "context_qa":
+                return task
+            names = self._got("v1/models", ModelNames).models
+        except Problem:
+            return known
+        return task.model_copy(update={"name": names[0]}) if names else task
+
+    def predict(self, name: str, instances: Sequence[Mapping[str, str]]) -> Predictions:
+        """Ask for one prediction for each instance ({"text": ...}, and "text_pair" for a pair)."""
+        path = f"v1/models/{quote(name, safe='')}:predict"
+        with self._explained():
+            response = self._http.post(path, json={"instances": instances})
+        if not response.is_success:
+            raise self._refused(response, response.content[:LONGEST_ERROR_BODY], asked="text")
+        found = self._parsed(Predictions, response.content)
+        if len(found.predictions) != len(instances):
+            said = f"{len(instances)} were sent and {len(found.predictions)} came back."
+            raise Problem("garbled", "The predictions do not fit the texts", said=said, advice="Try again.")
+        return found
+
     def generate(self, question: str, context: str, session_id: str) -> Generator[str | Answer]:
         """Yield the pieces of the answer as they arrive, and the complete answer last.
 
@@ -89,6 +117,13 @@ class EndpointClient:
         if not response.is_success:
             raise self._refused(response, response.content[:LONGEST_ERROR_BODY])
         return self._parsed(Receipt, response.content)
+
+    def _got(self, path: str, kind: type[SomeMessage]) -> SomeMessage:
+        with self._explained():
+            response = self._http.get(path, timeout=HEALTH_SECONDS)
+        if not response.is_success:
+            raise self._refused(response, response.content[:LONGEST_ERROR_BODY])
+        return self._parsed(kind, response.content)
 
     def _health(self, response: httpx.Response) -> Health:
         try:
@@ -129,9 +164,9 @@ class EndpointClient:
                 advice="Page and endpoint may be of different versions: deploy both from the same one.",
             ) from error
 
-    def _refused(self, response: httpx.Response, body: bytes) -> Problem:
-        has_key = self._settings.api_key is not None
-        problem = refused(response.status_code, response.headers, body, address=self._settings.address, has_key=has_key)
+    def _refused(self, response: httpx.Response, body: bytes, asked: str = "context") -> Problem:
+        has_key, address = self._settings.api_key is not None, self._settings.address
+        problem = refused(response.status_code, response.headers, body, address=address, has_key=has_key, asked=asked)
         return Problem(problem.kind, problem.title, said=self._without_key(problem.said), advice=problem.advice)
 
     def _without_key(self, text: str) -> str:

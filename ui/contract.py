@@ -51,7 +51,76 @@ class Health(Message):
     model: str = ""
     revision: str = ""
     engine: str = ""
+    task: str = ""
+    """What the model does; empty where it is not known yet, and from endpoints that answer questions only."""
     detail: str = ""
+
+
+class Scale(Message):
+    """The numbers that a regression learned from."""
+
+    mean: float
+    minimum: float
+    maximum: float
+
+
+class Task(Message):
+    """What the served model does."""
+
+    task: str
+    """context_qa, single_label, multi_label, regression or ner."""
+    labels: tuple[str, ...] = ()
+    """In the model's order; tags for ner."""
+    thresholds: tuple[float, ...] | None = None
+    """multi_label: the probability from which each label counts."""
+    scale: Scale | None = None
+    max_seq_length: int | None = None
+    """Tokens that are read of a text."""
+    pair: bool = False
+    """The model compares two texts."""
+    model: str = ""
+    revision: str = ""
+    name: str = "llm-api"
+    """In the endpoint's addresses."""
+
+
+class Entity(Message):
+    """A name that was found: start <= position < end in code points of the text that was sent."""
+
+    type: str
+    text: str
+    start: int
+    end: int
+    score: float
+    """Probability, 0 to 1."""
+
+
+class Prediction(Message):
+    """What the model says of one text; each task fills its own fields."""
+
+    label: str = ""
+    score: float | None = None
+    labels: tuple[str, ...] = ()
+    probabilities: dict[str, float] = {}
+    value: float | None = None
+    entities: tuple[Entity, ...] = ()
+    cut: bool = False
+    """The text was longer than the model reads."""
+
+
+class Predictions(Message):
+    """One prediction for each text, in order."""
+
+    predictions: tuple[Prediction, ...]
+    model: str = ""
+    revision: str = ""
+    trace_id: str | None = None
+
+
+class ModelNames(Message):
+    """Names in the endpoint's addresses."""
+
+    models: tuple[str, ...] = ()
 
 
 class Feedback(Message):

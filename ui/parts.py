@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ui.contract import Answer, Health
+from ui.contract import Answer, Health, Predictions
 from ui.marking import escaped, marked
 from ui.problems import Problem
 
@@ -80,12 +80,25 @@ def facts(answer: Answer) -> str:
     """Time, tokens, model and revision."""
     usage = answer.usage
     reused = f" ({usage.cached_tokens:,} reused)" if usage.cached_tokens else ""
-    rows: Iterable[tuple[str, str]] = (
+    rows = (
         ("Latency", _seconds(answer.latency_seconds)),
         ("First token", _seconds(answer.time_to_first_token_seconds)),
         ("Tokens", f"{usage.prompt_tokens:,} in{reused}, {usage.completion_tokens:,} out"),
-        ("Model", ", ".join(part for part in (escaped(answer.model), revision(answer.revision)) if part)),
+        ("Model", _model(answer.model, answer.revision)),
     )
+    return _facts(rows)
+
+
+def served(found: Predictions, seconds: float) -> str:
+    """Time and model of predictions; the time is the page's own, from the click to the result."""
+    return _facts((("Time", _seconds(seconds)), ("Model", _model(found.model, found.revision))))
+
+
+def _model(name: str, full_revision: str) -> str:
+    return ", ".join(part for part in (escaped(name), revision(full_revision)) if part)
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> str:
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows if value)
     return f'<dl class="facts">{cells}</dl>'
 

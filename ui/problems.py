@@ -22,7 +22,9 @@ class Problem(Exception):
         self.advice = advice
 
 
-def refused(status: int, headers: Mapping[str, str], body: bytes, *, address: str, has_key: bool) -> Problem:
+def refused(
+    status: int, headers: Mapping[str, str], body: bytes, *, address: str, has_key: bool, asked: str = "context"
+) -> Problem:
     """Explain an answer with an error status.
 
     Args:
@@ -31,6 +33,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, *, address: st
         body: Beginning of the answer: JSON of the endpoint, or text or HTML of a proxy.
         address: Where the request went, for the eye.
         has_key: Whether a key was sent.
+        asked: What the visitor gave: a context (with a question), or a text.
     """
     said = quoted(body)
     again = try_again(headers.get("retry-after"))
@@ -47,16 +50,18 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, *, address: st
             else "Set API_KEY in the environment of this page to one of the endpoint's keys"
         )
         return Problem("unauthorized", "The endpoint asks for a valid API key", advice=f"{advice}, and restart it.")
+    given = "the context or the question" if asked == "context" else f"the {asked}"
+    shorter = f"Try again, or ask with a shorter {asked}."
     known = {
-        400: ("rejected", "The endpoint did not accept this", "Change the context or the question and try again."),
+        400: ("rejected", "The endpoint did not accept this", f"Change {given} and try again."),
         403: (
             "forbidden",
             "The endpoint lets this page not in (403)",
             "Its access policy (Istio AuthorizationPolicy) must allow the service account of the page.",
         ),
         404: ("not_found", "The endpoint does not know this", f"Check API_URL: it is {address}."),
-        408: ("timeout", "The answer took too long", "Try again, or ask with a shorter context."),
-        413: ("too_large", "The context is too long for the endpoint", "Shorten it and try again."),
+        408: ("timeout", "The answer took too long", shorter),
+        413: ("too_large", f"The {asked} is too long for the endpoint", "Shorten it and try again."),
         429: ("busy", "The endpoint is busy", again),
         502: (
             "upstream",
@@ -64,7 +69,7 @@ def refused(status: int, headers: Mapping[str, str], body: bytes, *, address: st
             "See whether it is running, then try again.",
         ),
         503: ("unavailable", "The endpoint is not ready", again),
-        504: ("timeout", "The answer took too long", "Try again, or ask with a shorter context."),
+        504: ("timeout", "The answer took too long", shorter),
     }
     kind, title, advice = known.get(
         status,

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from support.predicting_stand_in import NAME, predictions, task_body
+
 TRACE_ID = "0f1d9c5e-6f57-4c7b-9d3e-2b1a4f0c8d11"
 NGINX_PAGE = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1>nginx</body></html>"
 
 
 class EndpointStandIn:
     """Answers every question with `answer` where the context holds it.
+
+    With a `task` other than context_qa it predicts instead, by the rules of predicting_stand_in.
 
     Use it as a context manager. `mode` may be changed at any time:
 
@@ -32,10 +36,16 @@ class EndpointStandIn:
     forgetful       /feedback answers 404
     """
 
-    def __init__(self, answer: str = "Mark Kraltosund", api_key: str | None = None) -> None:
+    def __init__(
+        self, answer: str = "Mark Kraltosund", api_key: str | None = None, task: str = "context_qa", pair: bool = False
+    ) -> None:
         self.answer = answer
         self.api_key = api_key
+        self.task = task
+        self.pair = pair
         self.mode = "answer"
+        self.predicted: list[dict[str, Any]] = []
+        """Bodies of predictions that were asked for."""
         self.questions: list[dict[str, Any]] = []
         """Bodies of POST /generate."""
         self.feedback: list[dict[str, Any]] = []
@@ -93,15 +103,28 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep test output clean."""
 
     def do_GET(self) -> None:
-        """/healthz."""
-        self._send(200, self._health())
+        """/healthz, /task and /v1/models."""
+        if self.path == "/healthz":
+            self._send(200, self._health())
+        elif self.stand_in.mode == "warming":
+            self._send(503, {"error": "warming: the model is being loaded"})
+        elif self.path == "/task":
+            self._send(200, task_body(self.stand_in.task, self.stand_in.pair))
+        elif self.path == "/v1/models":
+            self._send(200, {"models": [NAME]})
+        else:
+            self._send(404, {"error": "not found"})
 
     def do_POST(self) -> None:
-        """/generate and /feedback."""
+        """/generate, /feedback and predictions."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         key = self.stand_in.api_key
         if key and self.headers.get("Authorization") != f"Bearer {key}":
             self._send(401, {"error": "a valid API key is needed"})
+        elif self.path == f"/v1/models/{NAME}:predict":
+            self.stand_in.predicted.append(body)
+            if not self._refused():
+                self._send(200, predictions(self.stand_in.task, body["instances"]))
         elif self.path == "/generate":
             self.stand_in.questions.append(body)
             self._generate(body)
@@ -115,13 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
         status = "warming" if self.stand_in.mode == "warming" else "ready"
         return {
             "status": status,
-            "model": "starter-context-qa",
+            "model": task_body(self.stand_in.task)["model"],
             "revision": "1",
             "engine": "openvino",
             "detail": "",
         }
 
-    def _generate(self, body: dict[str, Any]) -> None:
+    def _refused(self) -> bool:
         refusals: dict[str, Callable[[], None]] = {
             "warming": lambda: self._send(503, {"error": "the model is warming up"}, {"Retry-After": "5"}),
             "busy": lambda: self._send(429, {"error": "the queue is full"}, {"Retry-After": "7"}),
@@ -137,6 +160,11 @@ class _Handler(BaseHTTPRequestHandler):
         }
         if refusal := refusals.get(self.stand_in.mode):
             refusal()
+            return True
+        return False
+
+    def _generate(self, body: dict[str, Any]) -> None:
+        if self._refused():
             return
         final = self.stand_in.final(body["context"])
         if not body.get("stream"):

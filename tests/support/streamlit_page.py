@@ -89,7 +89,13 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-def open_page(browser: Any, address: str, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Any:
+def open_page(
+    browser: Any,
+    address: str,
+    width: int = 1280,
+    scheme: Literal["light", "dark"] = "light",
+    button: str = "Generate Response",
+) -> Any:
     """Open the page as a new visitor and wait for the button."""
     context = browser.new_context(
         viewport={"width": width, "height": 900},
@@ -99,7 +105,7 @@ def open_page(browser: Any, address: str, width: int = 1280, scheme: Literal["li
     page = context.new_page()
     page.set_default_timeout(SHOWN_MS)
     page.goto(address)
-    page.get_by_role("button", name="Generate Response").wait_for()
+    page.get_by_role("button", name=button).wait_for()
     return page
 
 
@@ -113,6 +119,14 @@ def ask(page: Any, context: str, question: str) -> None:
     """Type into both fields and press the button."""
     fill(page, context, question)
     page.get_by_role("button", name="Generate Response").click()
+
+
+def predict(page: Any, text: str) -> str:
+    """Type a text, press Predict, and give what the result says."""
+    page.get_by_label("Text", exact=True).fill(text)
+    page.get_by_role("button", name="Predict").click()
+    page.locator(".facts").wait_for()
+    return str(page.locator(".result").inner_text())
 
 
 def answer(page: Any) -> str:

@@ -116,7 +116,9 @@ class _Preparation:
         """Read and spool every row of every split."""
         columns = [self.data.columns.get(name, name) for name in self.task.columns]
         optional = [self.data.columns.get(name, name) for name in self.task.optional_columns]
-        self.source = open_source(self.data, settings, columns, {*columns, *optional}, folder / "download")
+        self.source = open_source(
+            self.data, settings, columns, {*columns, *optional}, folder / "download", self.task.name
+        )
         for split, rows in self.source.splits.items():
             reader = SplitReader(split, self.task, self.data, self.ledger, folder / f"{split}.spool")
             stack.callback(reader.spool.release)

@@ -15,13 +15,22 @@ from components.core.errors import StorageError
 from components.core.recipe import DataConfig
 from components.core.settings import STARTER_DIR, Settings
 
-__all__ = ["SPLITS", "STARTER", "NumberedRow", "Source", "local_path", "open_source"]
+__all__ = ["SPLITS", "STARTER", "NumberedRow", "Source", "local_path", "open_source", "starter_folder"]
 
 STARTER = "starter"
 
 
-def local_path(data: DataConfig) -> Path | None:
+def starter_folder(task: str) -> Path:
+    """The embedded dataset of a task: questions for `context_qa`, else the task's own rows."""
+    return STARTER_DIR / "data" if task == "context_qa" else STARTER_DIR / "tasks" / task
+
+
+def local_path(data: DataConfig, task: str) -> Path | None:
     """The local file or folder that `data.dataset_id` means; None for an address or a Hub id.
+
+    Args:
+        data: Which dataset.
+        task: Name of the task; `starter` is another dataset for each.
 
     Raises:
         StorageError: If it is plainly a path, but there is nothing.
@@ -29,7 +38,7 @@ def local_path(data: DataConfig) -> Path | None:
     """
     name = data.dataset_id
     if name == STARTER:
-        return STARTER_DIR / "data"
+        return starter_folder(task)
     if is_url(name):
         return None
     path, exists = parse_path(name, DATASET_KEY, "a path, an http(s) address or a Hub id")
@@ -42,7 +51,12 @@ def local_path(data: DataConfig) -> Path | None:
 
 
 def open_source(
-    data: DataConfig, settings: Settings, columns: Sequence[str], wanted: Collection[str], download_dir: Path
+    data: DataConfig,
+    settings: Settings,
+    columns: Sequence[str],
+    wanted: Collection[str],
+    download_dir: Path,
+    task: str = "context_qa",
 ) -> Source:
     """Find the dataset and its splits, and the files that take the place of some.
 
@@ -52,13 +66,14 @@ def open_source(
         columns: The dataset's names of the required columns.
         wanted: The dataset's names of all columns that are used.
         download_dir: Where files from http(s) addresses are put.
+        task: Name of the task; `starter` is another dataset for each.
 
     Raises:
         StorageError: If it cannot be found or read.
         DataError: If it is there but holds no splits.
     """
     limits = Limits(data.max_file_bytes, data.max_row_bytes)
-    source = _open_dataset(data, settings, limits, columns, wanted, download_dir)
+    source = _open_dataset(data, settings, limits, columns, wanted, download_dir, task)
     return add_split_files(source, data, limits, columns, wanted, download_dir)
 
 
@@ -69,8 +84,9 @@ def _open_dataset(
     columns: Sequence[str],
     wanted: Collection[str],
     download_dir: Path,
+    task: str,
 ) -> Source:
-    path = local_path(data)
+    path = local_path(data, task)
     if path is not None:
         return open_local(path, data, limits, columns, wanted)
     if is_url(data.dataset_id):

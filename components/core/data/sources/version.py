@@ -15,8 +15,13 @@ from components.core.settings import Settings
 _CHUNK_BYTES = 2**20
 
 
-def source_version(data: DataConfig, settings: Settings) -> str:
+def source_version(data: DataConfig, settings: Settings, task: str = "context_qa") -> str:
     """Digest of local files, commit of a Hub dataset, or ETag (else date) of an address.
+
+    Args:
+        data: Which dataset.
+        settings: Where the Hub is.
+        task: Name of the task; `starter` is another dataset for each.
 
     Returns:
         The version, with those of `data.validation_file` and `data.test_file` behind it; "" in place of one for a Hub
@@ -25,15 +30,15 @@ def source_version(data: DataConfig, settings: Settings) -> str:
     Raises:
         StorageError: If a local file or folder is missing or unreadable.
     """
-    version = _dataset_version(data, settings)
+    version = _dataset_version(data, settings, task)
     for split, name in split_files(data).items():
         file = local_split_file(split, name)
         version += f" {split}={probe(name) if file is None else f'sha256:{_digest(file)}'}"
     return version
 
 
-def _dataset_version(data: DataConfig, settings: Settings) -> str:
-    path = local_path(data)
+def _dataset_version(data: DataConfig, settings: Settings, task: str) -> str:
+    path = local_path(data, task)
     if path is not None:
         return f"sha256:{_digest(find_local(path))}"
     if is_url(data.dataset_id):

@@ -1,0 +1,1 @@
+"""A page for each task of the model that is served."""
