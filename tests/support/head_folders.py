@@ -77,7 +77,6 @@ def build_model(head: Head, shape: Shape, size: int, seed: int, **changes: Any) 
     config = getattr(transformers, f"{family}Config")(**common)
     kind = "ForTokenClassification" if head.task == "ner" else "ForSequenceClassification"
     model = getattr(transformers, f"{family}{kind}")(config).eval()
-    # without a bias each output would lie around zero, and thresholds would hardly matter
     return model
 
 
