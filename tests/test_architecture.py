@@ -86,7 +86,7 @@ def test_the_page_knows_the_endpoint_by_http_only(path):
 
 
 def test_only_the_engines_know_a_backend():
-    backends = {"torch", "openvino", "openvino_genai", "peft", "openai"}
+    backends = {"torch", "openvino", "openvino_genai", "peft", "openai", "onnxruntime"}
     for path in ENDPOINT_FILES:
         if "engines" not in path.parts:
             assert not {module.split(".")[0] for module in imports(path)} & backends, path

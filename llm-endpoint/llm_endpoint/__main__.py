@@ -16,7 +16,8 @@ def main() -> int:
     parser.add_argument("--model-name", help="name in the KServe and OpenAI paths (SERVED_MODEL_NAME)")
     parser.add_argument("--host", help="address to listen on (HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (HTTP_PORT)")
-    parser.add_argument("--engine", choices=["auto", "openvino", "transformers", "openai"], help="ENGINE")
+    engines = ["auto", "openvino", "transformers", "openai", "onnxruntime"]
+    parser.add_argument("--engine", choices=engines, help="ENGINE")
     given = parser.parse_args()
     gc.disable()  # `serve` takes it back: imports only make what stays, and looking for garbage in it costs a fifth
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)

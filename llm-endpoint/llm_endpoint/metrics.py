@@ -5,6 +5,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
@@ -31,6 +32,10 @@ class Metrics:
             "Context answers by what the evidence says: supported, not_in_context.",
             ["evidence"],
             registry=registry,
+        )
+        self.rows = Counter("llm_rows", "Rows that a model with a head has answered.", registry=registry)
+        self.batch_rows = Histogram(
+            "llm_batch_rows", "Inputs of the model that shared a batch.", buckets=_BATCH_ROWS, registry=registry
         )
         self.errors = Counter("llm_errors", "Failed requests by kind of error.", ["kind"], registry=registry)
         self.telemetry = Counter(

@@ -1,4 +1,4 @@
-"""The model as KServe sees it: V1 `:predict` and V2 `infer` with questions and contexts."""
+"""The model as KServe sees it, whatever its task; and V1 `:predict` and V2 `infer` with questions and contexts."""
 
 import asyncio
 import json
@@ -6,34 +6,70 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from kserve import InferInput, InferOutput, InferRequest, InferResponse, Model
+from kserve import InferOutput, InferRequest, InferResponse, Model
 
 from llm_endpoint.answering import Answer, Answering, Caller, Question
-from llm_endpoint.errors import InvalidInput, NotReady
+from llm_endpoint.errors import InvalidInput
+from llm_endpoint.heads.model import HeadModel
+from llm_endpoint.heads.predicting import Predicting
 from llm_endpoint.schema import GenerateRequest
+from llm_endpoint.tensors import read_texts
 from llm_endpoint.web.bodies import answer_body, validate
 from llm_endpoint.web.generate import sampling_of
 
 _LARGEST_BATCH = 64
 
 
-class ContextQAModel(Model):
-    """Answers batches of questions; each goes through the same chain as `/generate`.
+class TaskModel(Model):
+    """Registered from the first second; answers as the model that is found, for its task.
 
     Args:
         name: In the paths.
-        answering: None until the model is warm.
+        ready: Gives what answers, or raises NotReady.
         is_ready: Whether requests are taken.
     """
 
-    def __init__(self, name: str, answering: Callable[[], Answering | None], is_ready: Callable[[], bool]) -> None:
+    def __init__(self, name: str, ready: Callable[[], Answering | Predicting], is_ready: Callable[[], bool]) -> None:
         super().__init__(name)
-        self._answering, self._is_ready = answering, is_ready
+        self._ready, self._is_ready = ready, is_ready
         self.ready = True
 
     async def healthy(self) -> bool:
         """True only when warm; KServe's readiness asks this."""
         return self._is_ready()
+
+    def get_input_types(self) -> list[dict[str, Any]]:
+        """Inputs of V2."""
+        return self._found().get_input_types()
+
+    def get_output_types(self) -> list[dict[str, Any]]:
+        """Outputs of V2."""
+        return self._found().get_output_types()
+
+    async def predict(
+        self,
+        payload: Any,
+        headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> Any:
+        """V1 and V2."""
+        return await self._found().predict(payload)
+
+    def _found(self) -> "ContextQAModel | HeadModel":
+        ready = self._ready()
+        return HeadModel(self.name, ready) if isinstance(ready, Predicting) else ContextQAModel(self.name, ready)
+
+
+class ContextQAModel:
+    """Answers batches of questions; each goes through the same chain as `/generate`.
+
+    Args:
+        name: In the paths.
+        answering: Warm.
+    """
+
+    def __init__(self, name: str, answering: Answering) -> None:
+        self._name, self._answering = name, answering
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Inputs of V2."""
@@ -44,12 +80,7 @@ class ContextQAModel(Model):
         kinds = {"response": "BYTES", "supported": "BOOL", "spans": "BYTES", "trace_id": "BYTES"}
         return [{"name": name, "datatype": kind, "shape": [-1]} for name, kind in kinds.items()]
 
-    async def predict(
-        self,
-        payload: Any,
-        headers: dict[str, str] | None = None,
-        response_headers: dict[str, str] | None = None,
-    ) -> Any:
+    async def predict(self, payload: Any) -> Any:
         """V1: {"instances": [{"question", "context"}]} -> {"predictions": [...]}. V2: BYTES question and context."""
         if isinstance(payload, InferRequest):
             return await self._infer(payload)
@@ -67,11 +98,11 @@ class ContextQAModel(Model):
             except InvalidInput as error:
                 raise InvalidInput(f"instances.{number}: {error}") from error
         answers = await self._answer_all(requests, "kserve_v1")
-        info = self._ready_answering().engine.info
+        info = self._answering.engine.info
         return {"predictions": [answer_body(answer, info) for answer in answers]}
 
     async def _infer(self, request: InferRequest) -> InferResponse:
-        questions, contexts = (_texts(request, name) for name in ("question", "context"))
+        questions, contexts = (read_texts(request, name) for name in ("question", "context"))
         if len(questions) != len(contexts):
             raise InvalidInput(f"{len(questions)} questions and {len(contexts)} contexts: send as many of each.")
         if not 1 <= len(questions) <= _LARGEST_BATCH:
@@ -82,10 +113,10 @@ class ContextQAModel(Model):
             for question, context in zip(questions, contexts, strict=True)
         ]
         answers = await self._answer_all(requests, "kserve_v2")
-        revision = self._ready_answering().engine.info.revision
+        revision = self._answering.engine.info.revision
         return InferResponse(
             response_id=request.id or str(uuid4()),
-            model_name=self.name,
+            model_name=self._name,
             model_version=revision,
             infer_outputs=_outputs(answers),
             requested_outputs=request.request_outputs,
@@ -93,7 +124,7 @@ class ContextQAModel(Model):
         )
 
     async def _answer_all(self, requests: Sequence[GenerateRequest], protocol: str) -> list[Answer]:
-        answering = self._ready_answering()
+        answering = self._answering
         for request in requests:
             if not request.question.strip() or not request.context.strip():
                 raise InvalidInput("Both 'question' and 'context' are required")
@@ -111,40 +142,8 @@ class ContextQAModel(Model):
             raise failures.exceptions[0] from failures
         return [task.result() for task in tasks]
 
-    def _ready_answering(self) -> Answering:
-        answering = self._answering()
-        if answering is None:
-            raise NotReady("the model is still warming up. Try again in a few seconds.")
-        return answering
-
 
 _SAMPLING = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty", "seed")
-
-
-def _texts(request: InferRequest, name: str) -> list[str]:
-    found: InferInput | None = request.get_input_by_name(name)
-    if found is None:
-        raise InvalidInput(f"the input {name!r} is missing: send question and context as BYTES.")
-    if found.datatype != "BYTES":
-        raise InvalidInput(f"the input {name!r} is {found.datatype}; send BYTES.")
-    texts: list[str] = []
-    _flatten(found.data, name, texts)
-    return texts
-
-
-def _flatten(value: Any, name: str, texts: list[str]) -> None:
-    if isinstance(value, bytes):
-        try:
-            texts.append(value.decode())
-        except UnicodeDecodeError as error:
-            raise InvalidInput(f"the input {name!r} is not UTF-8.") from error
-    elif isinstance(value, str):
-        texts.append(value)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _flatten(item, name, texts)
-    else:
-        raise InvalidInput(f"the input {name!r} holds {type(value).__name__}; send text.")
 
 
 def _outputs(answers: Sequence[Answer]) -> list[InferOutput]:

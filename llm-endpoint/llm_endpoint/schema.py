@@ -130,7 +130,28 @@ class HealthBody(Schema):
     model: str
     revision: str
     engine: str
+    task: str
+    """What it answers, such as context_qa; empty until that is known."""
     detail: str
+
+
+class TaskBody(Schema):
+    """What the served model does."""
+
+    task: Literal["context_qa", "single_label", "multi_label", "regression", "ner"]
+    labels: list[str]
+    """In the order of the model's outputs; tags for `ner`; none for `regression` and `context_qa`."""
+    thresholds: list[float] | None
+    """`multi_label`: the probability from which each label counts."""
+    scale: dict[str, float] | None
+    """`regression`: mean, std, minimum and maximum of the training's targets."""
+    max_seq_length: int | None
+    """Tokens that the model reads at once."""
+    pair: bool
+    """The model was trained on pairs of texts."""
+    model: str
+    revision: str
+    engine: str
 
 
 class ChatMessage(Schema):

@@ -28,13 +28,13 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
     kserve_server = _import_kserve()
     from prometheus_client import REGISTRY, disable_created_metrics
 
-    from llm_endpoint.model import ContextQAModel
+    from llm_endpoint.model import TaskModel
     from llm_endpoint.web.auth import ApiKeys
 
     disable_created_metrics()
     keys = ApiKeys(settings)
     service = Service(settings, REGISTRY, open_core)
-    model = ContextQAModel(settings.served_model_name, lambda: service.answering, service.is_ready)
+    model = TaskModel(settings.served_model_name, service.ready, service.is_ready)
     application = _build_application(kserve_server, service, keys)
 
     class Server(kserve_server.ModelServer):  # type: ignore[misc, name-defined]
@@ -106,8 +106,8 @@ def _build_application(kserve_server: Any, service: Service, keys: Any) -> Any:
     app.include_router(generate_router(service.ready_answering))
     app.include_router(feedback_router(service.ready_answering, service.telemetry, service.recent, service.store))
     app.include_router(openai_router(service.ready_answering, service.settings.served_model_name))
-    app.include_router(health_router(service.health))
-    add_page(app, service.settings.served_model_name)
+    app.include_router(health_router(service.health, service.task))
+    add_page(app, service.settings.served_model_name, service.head)
     return Guards(app, keys, service.settings.max_body_bytes, service.metrics, lambda: service.stopping)
 
 

@@ -9,15 +9,20 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry
 
 from llm_endpoint.answering import Answering
+from llm_endpoint.engines.heads.opening import refuse_remote
 from llm_endpoint.engines.opening import OpenCore, is_remote, open_local_engine, open_remote_engine
 from llm_endpoint.engines.seam import Engine, Sampling
-from llm_endpoint.errors import EndpointError, NotReady
+from llm_endpoint.errors import EndpointError, NotFound, NotReady
 from llm_endpoint.feedback import FeedbackStore, RecentAnswers
 from llm_endpoint.grounding import ground
+from llm_endpoint.heads.batching import HeadEngine
+from llm_endpoint.heads.head import Head
+from llm_endpoint.heads.opening import open_predicting
+from llm_endpoint.heads.predicting import Predicting
 from llm_endpoint.metrics import Metrics
-from llm_endpoint.schema import HealthBody
+from llm_endpoint.schema import HealthBody, TaskBody
 from llm_endpoint.served.encoding import PromptEncoder
-from llm_endpoint.served.folder import open_served_model
+from llm_endpoint.served.folder import ServedModel, open_served_model
 from llm_endpoint.served.prompt import INSTRUCTION_PROMPT
 from llm_endpoint.settings import Settings
 from llm_endpoint.telemetry.telemetry import open_telemetry
@@ -42,9 +47,12 @@ class Service:
         self.recent = RecentAnswers()
         self.store = FeedbackStore(settings.feedback_file or settings.whetstone_home / "feedback.jsonl")
         self.answering: Answering | None = None
+        """Answers questions; None until it is warm, and where a model with a head is served."""
+        self.predicting: Predicting | None = None
+        """Answers for a model with a head, once it is warm."""
         self.failure: EndpointError | None = None
         self.stopping = False
-        self._engine: Engine | None = None
+        self._engine: Engine | HeadEngine | None = None
         self.metrics.watch(self.load, self.is_ready)
 
     async def warm_up(self) -> None:
@@ -56,7 +64,7 @@ class Service:
         started = time.monotonic()
         logger.info("Loading %s", self.settings.model)
         try:
-            self.answering = await self._open()
+            await self._open()
         except EndpointError as error:
             self.failure = error
             raise
@@ -64,7 +72,7 @@ class Service:
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 10, 10)
-        info = self.answering.engine.info
+        info = self.ready().engine.info
         logger.info(
             "Ready after %.1f s: %s, revision %s, on %s (%s)",
             time.monotonic() - started, info.model, info.revision, info.engine, info.precision,
@@ -77,21 +85,58 @@ class Service:
             await self._engine.stop()
         await asyncio.to_thread(self.telemetry.close, self.settings.flush_seconds)
 
-    def ready_answering(self) -> Answering:
-        """What the routes answer with.
+    def ready(self) -> Answering | Predicting:
+        """What answers.
 
         Raises:
             NotReady: While warming up, or when loading has failed.
         """
         if self.failure is not None:
             raise NotReady(f"the model could not be loaded: {self.failure}")
-        if self.answering is None:
+        found = self.answering or self.predicting
+        if found is None:
             raise NotReady("the model is still warming up. Try again in a few seconds.")
-        return self.answering
+        return found
+
+    def ready_answering(self) -> Answering:
+        """What answers questions.
+
+        Raises:
+            NotReady: While warming up, or when loading has failed.
+            NotFound: If the model does not answer questions.
+        """
+        found = self.ready()
+        if isinstance(found, Predicting):
+            raise NotFound(
+                f"this server answers the task {found.head.task}, no questions: send texts to "
+                f"/v1/models/{self.settings.served_model_name}:predict."
+            )
+        return found
+
+    def head(self) -> Head | None:
+        """Of the model, if it has one and is warm."""
+        return self.predicting.head if self.predicting else None
+
+    def task(self) -> TaskBody:
+        """What /task says."""
+        found = self.ready()
+        info, head = found.engine.info, found.head if isinstance(found, Predicting) else None
+        return TaskBody(
+            task=head.task if head else "context_qa",
+            labels=head.labels if head else [],
+            thresholds=head.thresholds if head else None,
+            scale=head.scale.model_dump() if head and head.scale else None,
+            max_seq_length=info.context_length,
+            pair=bool(head and head.pair),
+            model=info.model,
+            revision=info.revision,
+            engine=info.engine,
+        )
 
     def is_ready(self) -> bool:
         """Warm, healthy and not stopping."""
-        return self.answering is not None and not self.stopping and self.answering.engine.healthy()
+        found = self.answering or self.predicting
+        return found is not None and not self.stopping and found.engine.healthy()
 
     def load(self) -> tuple[int, int]:
         """Requests running and waiting."""
@@ -99,31 +144,55 @@ class Service:
 
     def health(self) -> HealthBody:
         """What /healthz says."""
-        info = self.answering.engine.info if self.answering else None
+        found = self.answering or self.predicting
+        info = found.engine.info if found else None
+        task = "" if found is None else found.head.task if isinstance(found, Predicting) else "context_qa"
         model = info.model if info else self.settings.model
         revision, engine = (info.revision, info.engine) if info else ("", "")
         if self.failure is not None:
-            return HealthBody(status="failed", model=model, revision="", engine="", detail=str(self.failure))
+            return HealthBody(status="failed", model=model, revision="", engine="", task=task, detail=str(self.failure))
         if self.stopping:
             status, detail = "stopping", "finishes what runs and takes no new requests"
-        elif self.answering is None:
+        elif found is None:
             status, detail = "warming", "the model is being loaded"
-        elif not self.answering.engine.healthy():
+        elif not found.engine.healthy():
             status, detail = "failed", "the model has stopped answering; restart the server"
         else:
             running, waiting = self.load()
             status, detail = "ready", f"{running} running, {waiting} waiting"
-        return HealthBody(status=status, model=model, revision=revision, engine=engine, detail=detail)  # type: ignore[arg-type]
+        return HealthBody(
+            status=status,  # type: ignore[arg-type]
+            model=model,
+            revision=revision,
+            engine=engine,
+            task=task,
+            detail=detail,
+        )
 
-    async def _open(self) -> Answering:
+    async def _open(self) -> None:
+        settings = self.settings
+        if is_remote(settings):
+            refuse_remote(settings)
+            await self._open_answering(None)
+            return
+        served = await asyncio.to_thread(open_served_model, settings)
+        if served.head is None:
+            await self._open_answering(served)
+            return
+        predicting = open_predicting(settings, served, served.head, self.telemetry, self.metrics)
+        self._engine = predicting.engine
+        await predicting.start()
+        self.predicting = predicting
+
+    async def _open_answering(self, served: ServedModel | None) -> None:
+        """Without a served model an upstream answers."""
         settings = self.settings
         engine: Engine
-        if is_remote(settings):
+        if served is None:
             engine, prompt, has_chat = open_remote_engine(settings), INSTRUCTION_PROMPT, True
             shield: Callable[[str], str] = str
             penalty = settings.repetition_penalty
         else:
-            served = await asyncio.to_thread(open_served_model, settings)
             if not served.info:
                 logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
             encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
@@ -143,7 +212,7 @@ class Service:
             top_p=settings.top_p,
             repetition_penalty=penalty,
         )
-        return Answering(
+        self.answering = Answering(
             engine, prompt, has_chat, shield, defaults, settings.request_timeout_seconds,
             self.telemetry, self.metrics, self.recent,
         )  # fmt: skip

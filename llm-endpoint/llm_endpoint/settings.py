@@ -32,8 +32,9 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port to listen on."""
 
-    engine: Literal["auto", "openvino", "transformers", "openai"] = "auto"
-    """`auto`: `openai` when OPENAI_BASE_URL is set, else OpenVINO, else transformers for what does not convert."""
+    engine: Literal["auto", "openvino", "transformers", "openai", "onnxruntime"] = "auto"
+    """`auto`: `openai` when OPENAI_BASE_URL is set, else OpenVINO, else transformers for what does not convert; a model
+    with a head: ONNX Runtime where its folder holds model.onnx, else transformers."""
     weights: Literal["fp32", "int8"] = "fp32"
     """Precision of the weights on a CPU; int8 is served only where the model's evaluation gate passed it."""
     whetstone_home: Path = Path(".whetstone")
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     """Requests that are generated at once."""
     max_queue: Annotated[int, Field(ge=0)] = 256
     """Requests that may wait; more get 429 with Retry-After."""
+    max_batch_tokens: Count = 2048
+    """Tokens, padding included, that go through a model with a head at once."""
     kv_cache_gb: Annotated[float, Field(gt=0)] = 1.0
     """GiB of keys and values that the CPU engine holds, reused prefixes included."""
     openai_base_url: str | None = None

@@ -76,13 +76,16 @@ def open_ahead(settings: Settings) -> OpenCore | None:
     if is_remote(settings) or not folder.is_dir() or (folder / ADAPTER_CONFIG).is_file():
         return None  # what may have to be downloaded is not waited for here
     try:
-        return _core_opener(settings, open_served_model(settings), ahead=True)
+        served = open_served_model(settings)
+        return None if served.head is not None else _core_opener(settings, served, ahead=True)
     except EndpointError:
         return None
 
 
 def _core_opener(settings: Settings, served: ServedModel, ahead: bool = False) -> OpenCore:
     threads = settings.threads or usable_cores()
+    if settings.engine == "onnxruntime":
+        raise ModelError(f"ENGINE is onnxruntime, which serves models with a head; {served.name} has none. Unset it.")
     if settings.weights == "int8":
         if settings.engine == "transformers":
             raise ModelError("WEIGHTS=int8 needs the OpenVINO engine. Unset ENGINE or WEIGHTS.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_endpoint.errors import ModelError
+from llm_endpoint.heads.head import HEAD_FILE, HEAD_TASKS, Head, read_head
 from llm_endpoint.served.access import check_access
 from llm_endpoint.served.prompt import PROMPT_FILE, STANDARD_PROMPT, Prompt, read_prompt
 from llm_endpoint.settings import Settings
@@ -17,10 +18,10 @@ logger = logging.getLogger(__name__)
 MANIFEST_FILE = "manifest.json"
 MODEL_INFO_FILE = "model_info.json"
 ADAPTER_CONFIG = "adapter_config.json"
-_OURS = (PROMPT_FILE, MANIFEST_FILE, MODEL_INFO_FILE, "evaluation.json", "training_info.json")
+_OURS = (PROMPT_FILE, HEAD_FILE, MANIFEST_FILE, MODEL_INFO_FILE, "evaluation.json", "training_info.json")
 """Any of these says that a folder comes from a fine-tuning here, so that all of the contract must hold."""
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "README.md"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "README.md", "model.onnx", "model.int8.onnx"]
 _REMEDY = "Publish the model folder again."
 
 
@@ -45,6 +46,8 @@ class ServedModel:
     """A line break ends an answer, as it did when the model was judged."""
     repetition_penalty: float | None
     """As when the model was judged; None where that is not known."""
+    head: Head | None = None
+    """Of a model with a classification or regression head; the prompt means nothing then."""
 
 
 def open_served_model(settings: Settings) -> ServedModel:
@@ -88,12 +91,15 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
         found = f" (it holds {', '.join(pickled)}, which can run code when loaded)" if pickled else ""
         raise ModelError(f"{folder} holds no safetensors weights{found}. Save them as safetensors.")
     info: dict[str, Any] = {}
-    prompt = STANDARD_PROMPT
+    prompt, head = STANDARD_PROMPT, None
     if any((folder / name).is_file() for name in _OURS):
-        _check_complete(folder)
-        prompt, info = read_prompt(folder), _read_json(folder / MODEL_INFO_FILE)
-        if info.get("task") != "context_qa":
-            raise ModelError(f"{folder} was trained for {info.get('task')}; this endpoint answers context_qa.")
+        info = _read_info(folder)
+        if info["task"] == "context_qa":
+            prompt = read_prompt(folder)
+        else:
+            head = read_head(folder)
+            if head.task != info["task"]:
+                raise ModelError(f"{folder} is of {info['task']}, but its {HEAD_FILE} of {head.task}. {_REMEDY}")
     elif not has_chat_template(folder):
         prompt = Prompt(prompt.template, False, prompt.no_answer_text)
     check_access(folder, info, settings)
@@ -108,9 +114,10 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
         prompt=prompt,
         info=info,
         config=config,
-        context_length=_context_length(config, folder),
+        context_length=_context_length(config, folder) if head is None else head.max_seq_length,
         one_line=bool(generation.get("one_line", not prompt.chat_template)),
         repetition_penalty=generation.get("repetition_penalty"),
+        head=head,
     )
 
 
@@ -119,8 +126,20 @@ def has_chat_template(folder: Path) -> bool:
     return (folder / "chat_template.jinja").is_file() or bool(_tokenizer_config(folder).get("chat_template"))
 
 
-def _check_complete(folder: Path) -> None:
-    needed = [PROMPT_FILE, MODEL_INFO_FILE, MANIFEST_FILE, "tokenizer.json", "tokenizer_config.json"]
+def _read_info(folder: Path) -> dict[str, Any]:
+    """model_info.json of a folder that is complete, and of a task that is served here."""
+    told = (folder / MODEL_INFO_FILE).is_file()
+    info = _read_json(folder / MODEL_INFO_FILE) if told else {}
+    task, tasks = info.get("task"), ("context_qa", *HEAD_TASKS)
+    if told and task not in tasks:
+        raise ModelError(f"{folder} was trained for {task}; this endpoint answers {', '.join(tasks)}.")
+    has_head = task in HEAD_TASKS or (not told and (folder / HEAD_FILE).is_file())
+    _check_complete(folder, HEAD_FILE if has_head else PROMPT_FILE)
+    return info
+
+
+def _check_complete(folder: Path, meaning: str) -> None:
+    needed = [meaning, MODEL_INFO_FILE, MANIFEST_FILE, "tokenizer.json", "tokenizer_config.json"]
     missing = [name for name in needed if not (folder / name).is_file()]
     if MANIFEST_FILE not in missing:
         for name, entry in _manifest_files(folder).items():

@@ -39,6 +39,7 @@ def feedback_router(
     async def feedback(request: Request) -> Response:
         """Goes to the trace; with `consent` the question, its context and the right answer become training data."""
         body = await parse_body(request, FeedbackRequest)
+        answering = ready()
         answer = recent.find(body.trace_id)
         if answer is None and body.question and body.context and body.response is not None:
             answer = RecentAnswer(body.question, body.context, body.response)
@@ -49,7 +50,7 @@ def feedback_router(
         telemetry.feedback(body.trace_id, body.score, body.comment, body.correction)
         if not body.consent:
             return json_response({"stored": False, "detail": "Thank you. Nothing was kept as training data."})
-        learned = learned_answer(answer.response, body.score, body.correction, ready().prompt.no_answer_text)
+        learned = learned_answer(answer.response, body.score, body.correction, answering.prompt.no_answer_text)
         outcome = await run_in_threadpool(
             store.add, body.trace_id, answer.context, answer.question, learned, body.comment, body.score
         )

@@ -25,6 +25,7 @@ _REMOVED = ("/v2/repository/",)
 _ROUTES = (
     "/generate",
     "/feedback",
+    "/task",
     "/openai/v1/models",
     "/openai/v1/chat/completions",
     "/openai/v1/completions",

@@ -1,26 +1,39 @@
 """The OpenAPI document and its page, without anything from another server: clusters are often offline."""
 
+from collections.abc import Callable
 from typing import Any
 
+from llm_endpoint.heads.head import Head
+from llm_endpoint.web.head_pages import describe_head
 from llm_endpoint.web.openapi import documented
 
 _HIDDEN = ("/v2/repository/",)
 _KSERVE_ERRORS = (400, 401, 404, 413, 429, 500, 502, 503, 504)
 
 
-def add_page(app: Any, served_name: str) -> None:
-    """Serve /docs, and make /openapi.json describe what this server really does."""
+def add_page(app: Any, served_name: str, head: Callable[[], Head | None]) -> None:
+    """Serve /docs, and make /openapi.json describe what this server really does.
+
+    Args:
+        app: The application.
+        served_name: Of the model, in the paths.
+        head: Of the model, if it has one and has been loaded.
+    """
     from fastapi.openapi.docs import get_swagger_ui_html
     from fastapi.openapi.utils import get_openapi
     from starlette.staticfiles import StaticFiles
 
+    described: dict[bool, dict[str, Any]] = {}
+
     def describe() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _describe(
-                get_openapi(title=app.title, version=app.version, routes=app.routes), served_name
-            )
-        schema: dict[str, Any] = app.openapi_schema
-        return schema
+        found = head()
+        has_head = found is not None
+        if has_head not in described:
+            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            described[has_head] = _describe(document, served_name)
+            if found is not None:
+                describe_head(described[has_head], found, served_name)
+        return described[has_head]
 
     async def docs() -> Any:
         return get_swagger_ui_html(

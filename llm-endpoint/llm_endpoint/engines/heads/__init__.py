@@ -1,0 +1,1 @@
+"""The runtimes of models with a head."""
