@@ -1,8 +1,8 @@
 """Components of the task catalogue, made from the task specification: `preprocess_ner`, `finetune_regression`, ...
 
-A step such as `preprocess_task` takes the name of a task and a dictionary of parameters. A component has each parameter as
-an input of its own, with type, default and description. So its source is written here, from the step's own body and from
-the types of the parameters; KFP reads it like any other function.
+A step such as `preprocess_task` takes the name of a task and a dictionary of parameters. A component has each parameter
+as an input of its own, with type, default and description. So its source is written here, from the step's own body and
+from the types of the parameters; KFP reads it like any other function.
 """
 
 import ast
