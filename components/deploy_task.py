@@ -26,5 +26,6 @@ def deploy_task(
         from components.core.settings import load_settings
 
         values = read_parameters(DeployParameters, parameters)
-        made = deploy_model(Published(**registration["published"]), values.endpoint_name, load_settings())
+        name = values.endpoint_name or registration["registered"]["name"]
+        made = deploy_model(Published(**registration["published"]), name, load_settings())
         return (asdict(made),)

@@ -29,12 +29,12 @@ def register_task(
         from components.core.catalogue import read_parameters
         from components.core.catalogue.deployment import RegisterParameters
         from components.core.recipe import RegistryConfig
-        from components.core.registry import publish_head, register_head
+        from components.core.registry import head_name, publish_head, register_head
         from components.core.settings import load_settings
 
         settings = load_settings()
         values = read_parameters(RegisterParameters, parameters)
-        registry = RegistryConfig.model_validate(values.model_dump())
+        registry = RegistryConfig.model_validate({"name": head_name(Path(model_path.path))} | values.model_dump())
         folders = (Path(model_path.path), Path(evaluation.path), Path(dataset_path.path))
         published = None
         if verdict == "passed":

@@ -76,8 +76,13 @@ def _pipeline_inputs(
     task: str, verbs: tuple[str, ...], values: Values, source_version: str
 ) -> Iterator[inspect.Parameter]:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    seen: set[str] = set()
     for verb in verbs:
         for name, each in inputs_of(verb, task).items():
+            # two steps that share a name mean the same thing by it
+            if name in seen:
+                continue
+            seen.add(name)
             default = values[verb].get(name, "" if each.default in ("", inspect.Parameter.empty) else each.default)
             yield inspect.Parameter(name, kind, default=default, annotation=_KINDS[each.type])
     yield inspect.Parameter("source_version", kind, default=source_version, annotation=str)

@@ -1,6 +1,7 @@
 """The registry room: model folders, the Hub or the local registry, MLflow tracking, champions and lineage."""
 
 from components.core.registry.champion import champion_folder, lineage
+from components.core.registry.head_facts import head_name
 from components.core.registry.listing import access_of_source, change_access, list_models
 from components.core.registry.names import registered_name
 from components.core.registry.publishing import Published, publish, publish_head
@@ -12,6 +13,7 @@ __all__ = [
     "access_of_source",
     "champion_folder",
     "change_access",
+    "head_name",
     "lineage",
     "list_models",
     "publish",

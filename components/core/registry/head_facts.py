@@ -63,6 +63,19 @@ class _HeadTraining(TrainingFacts):
     method: str = "lora"
 
 
+def head_name(model_dir: Path) -> str:
+    """The registered name of a fine-tuned model: `registered_model_name`, else base model and task.
+
+    Raises:
+        StorageError: If the folder is not what a fine-tuning wrote.
+    """
+    finetune = read_json(model_dir / FINETUNE_ARGS_FILE, TRAIN_AGAIN)
+    training = read_model(model_dir / TRAINING_INFO_FILE, _HeadTraining, TRAIN_AGAIN)
+    name = finetune.get("parameters", {}).get("registered_model_name")
+    task = str(finetune.get("catalogue_task", training.task))
+    return registered_name(RegistryConfig(name=name or None), ModelConfig(model_id=training.base_model_id), task)
+
+
 def read_head_facts(
     model_dir: Path, evaluation_dir: Path, preprocess_dir: Path, registry: RegistryConfig, settings: Settings
 ) -> RunFacts:

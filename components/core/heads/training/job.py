@@ -12,7 +12,7 @@ from components.core.errors import ConfigError, StorageError, TrainingError
 from components.core.heads.folders import PREPROCESS_ARGS_FILE, PRETRAINED_FOLDER, TOKENIZER_FOLDER
 from components.core.heads.tokens import TokenTable
 from components.core.registry.base_model import read_model_config
-from components.core.registry.facts import read_json, read_lines
+from components.core.registry.json_files import read_json, read_lines
 from components.core.tasks import HeadTask, Row, get_head_task
 from components.core.tasks.heads import Head, read_head
 
