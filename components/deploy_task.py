@@ -25,6 +25,9 @@ def deploy_task(
         from components.core.registry import Published
         from components.core.settings import load_settings
 
+        if not registration["published"]:
+            print("Nothing to deploy: the gate refused the model.")
+            return ({},)
         values = read_parameters(DeployParameters, parameters)
         name = values.endpoint_name or registration["registered"]["name"]
         made = deploy_model(Published(**registration["published"]), name, load_settings())

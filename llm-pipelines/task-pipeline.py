@@ -126,10 +126,10 @@ def _run_here(
     # what fails here fails again, checkpoints are files, and there are no pods to shape
     pods = Pods(GpuConfig(count=0), ResourcesConfig(retries=0, checkpoint_volume=None))
     outputs = run_here(build_task_pipeline(loaded.task, values, pods, deploy, version), settings.whetstone_home, cache)
-    return _report(outputs, loaded, settings, deploy)
+    return _report(outputs, settings, deploy)
 
 
-def _report(outputs: dict[str, Any], loaded: LoadedParameters, settings: Settings, deploy: bool) -> int:
+def _report(outputs: dict[str, Any], settings: Settings, deploy: bool) -> int:
     """Say what came of a run and where to look; the exit code tells a refused model from one that passed."""
     folder = Path(outputs["evaluation"].path)
     registration = outputs["registration"]
@@ -149,20 +149,17 @@ def _report(outputs: dict[str, Any], loaded: LoadedParameters, settings: Setting
     if not published:
         return EXIT_REFUSED
     if deploy:
-        _ask(Path(outputs["preprocessed"].path), registered["name"], loaded, settings)
+        _ask(outputs["endpoint"]["address"], Path(outputs["preprocessed"].path) / "test.jsonl")
     return 0
 
 
-def _ask(preprocessed: Path, name: str, loaded: LoadedParameters, settings: Settings) -> None:
+def _ask(address: str, test_rows: Path) -> None:
     """Ask the endpoint about the first test row, as a user would."""
     from .predicting import ask_endpoint  # type: ignore[import-not-found]
 
-    endpoint = next(
-        (group.endpoint_name for group in loaded.groups["deploy"] if getattr(group, "endpoint_name", None)), name
-    )
-    with (preprocessed / "test.jsonl").open(encoding="utf-8") as lines:
+    with test_rows.open(encoding="utf-8") as lines:
         row = json.loads(next(lines))
-    address, answer = ask_endpoint(endpoint, row, settings)
+    answer = ask_endpoint(address, row)
     print(f"\nEndpoint           {address} ({address}/docs); `make stop` ends it")
     print(f"Asked              {json.dumps(row, ensure_ascii=False)[:300]}")
     print(f"Answered           {json.dumps(answer, ensure_ascii=False)[:500]}")

@@ -1,4 +1,4 @@
-"""The graph of a catalogue task: preprocess, fine-tune, predict, judge, register and, if the gate passes, deploy."""
+"""The graph of a catalogue task: preprocess, fine-tune, predict, judge, and register and deploy what passed."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -28,6 +28,17 @@ class TaskResults(NamedTuple):
     registration: dict
 
 
+class DeployedResults(NamedTuple):
+    """The same with the endpoint, which is empty when the gate refused the model."""
+
+    preprocessed: dsl.Dataset
+    model: dsl.Model
+    predictions: dsl.Artifact
+    evaluation: dsl.Artifact
+    registration: dict
+    endpoint: dict
+
+
 def build_task_pipeline(task: str, values: Values, pods: Pods, deploy: bool, source_version: str = "") -> Any:
     """The graph of one task, ready to compile or to run; every parameter is an input of the pipeline.
 
@@ -41,7 +52,7 @@ def build_task_pipeline(task: str, values: Values, pods: Pods, deploy: bool, sou
     verbs = VERBS if deploy else VERBS[:-1]
     components = {verb: task_component(verb, task) for verb in verbs}
 
-    def graph(*given: Any) -> TaskResults:
+    def graph(*given: Any) -> TaskResults | DeployedResults:
         inputs = dict(zip(names, given, strict=True))
 
         def call(verb: str, **more: Any) -> Any:
@@ -59,15 +70,18 @@ def build_task_pipeline(task: str, values: Values, pods: Pods, deploy: bool, sou
             call("register", verdict=verdict, dataset_path=dataset, model_path=model, evaluation=evaluation)
         )
         registration = registered.outputs["registration"]
-        if deploy:
-            with dsl.If(verdict == "passed", name="gate-passed"):
-                # an endpoint that has gone since the last run is not in the cache
-                pods.small(call("deploy", registration=registration)).set_caching_options(False)
-        return TaskResults(dataset, model, found, evaluation, registration)
+        results = (dataset, model, found, evaluation, registration)
+        if not deploy:
+            return TaskResults(*results)
+        deployed = pods.small(call("deploy", registration=registration))
+        # an endpoint that has gone since the last run is not in the cache
+        deployed.set_caching_options(False)
+        return DeployedResults(*results, deployed.outputs["endpoint"])
 
     parameters = list(_pipeline_inputs(task, verbs, values, source_version))
     names = [each.name for each in parameters]
-    graph.__signature__ = inspect.Signature(parameters, return_annotation=TaskResults)  # type: ignore[attr-defined]
+    kind = DeployedResults if deploy else TaskResults
+    graph.__signature__ = inspect.Signature(parameters, return_annotation=kind)  # type: ignore[attr-defined]
     description = f"Preprocess, fine-tune, predict and judge for the task {CORE_TASKS[task]}."
     return dsl.pipeline(name=f"{task}-pipeline".replace("_", "-"), description=description)(graph)
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from components.core.catalogue.values import OptionalText, Parameters
+from components.core.catalogue.values import Parameters
 
 
 class RegisterParameters(Parameters):
@@ -23,6 +23,6 @@ class RegisterParameters(Parameters):
 class DeployParameters(Parameters):
     """The online endpoint."""
 
-    endpoint_name: Annotated[OptionalText, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")] = None
+    endpoint_name: Annotated[str, StringConstraints(pattern=r"^([a-z]([-a-z0-9]{0,40}[a-z0-9])?)?$")] = ""
     """Name of the endpoint, and of the model in its paths: lower-case letters, digits and hyphens; none takes the
     registered model's."""
