@@ -77,7 +77,7 @@ def test_precision_16_is_bf16_on_a_cpu_that_has_it_and_else_fp32_with_a_note(
 def test_the_default_configuration_passes_the_check_of_a_users_own(tmp_path, stage):
     path = tmp_path / "ds.json"
     path.write_text(json.dumps(default_configuration(stage)))
-    found = read_configuration(path)
+    found = read_configuration(str(path))
     assert found["zero_optimization"]["stage"] == stage
     assert found["train_micro_batch_size_per_gpu"] == "auto"
     assert "optimizer" not in found

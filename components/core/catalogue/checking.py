@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -113,7 +112,7 @@ def _of_deepspeed(parameters: FinetuneParameters) -> Iterator[str]:
             "before it starts. Set one of them to false."
         )
     if parameters.deepspeed is not None:
-        yield from _caught(read_configuration, Path(parameters.deepspeed))
+        yield from _caught(read_configuration, parameters.deepspeed)
 
 
 def _of_precision(parameters: FinetuneParameters, cuda: bool | None) -> Iterator[str]:

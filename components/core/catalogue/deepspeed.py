@@ -33,14 +33,19 @@ def default_configuration(stage: int) -> dict[str, Any]:
     }
 
 
-def read_configuration(path: Path) -> dict[str, Any]:
+def read_configuration(source: str) -> dict[str, Any]:
     """Read a user's own configuration.
+
+    Args:
+        source: Path of a file, or its content: a pod cannot read a file of the machine that started the run.
 
     Raises:
         ConfigError: If it cannot be read, has no integer stage, or is a ZeRO-3 that would save a part of the model.
     """
+    inline = source.lstrip().startswith("{")
+    path = "(content)" if inline else source
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(source if inline else Path(source).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"deepspeed={path}: cannot be read ({error.strerror}). Check the path.") from error
     except ValueError as error:

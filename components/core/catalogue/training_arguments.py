@@ -35,7 +35,7 @@ def deepspeed_configuration(parameters: FinetuneParameters) -> dict[str, Any] | 
     if not parameters.apply_deepspeed:
         return None
     if parameters.deepspeed is not None:
-        return read_configuration(Path(parameters.deepspeed))
+        return read_configuration(parameters.deepspeed)
     return default_configuration(parameters.deepspeed_stage)
 
 

@@ -83,7 +83,7 @@ def run_inference(parameters: InferenceParameters, output_dir: Path, settings: S
     """
     started = time.monotonic()
     if parameters.deepspeed is not None:
-        read_configuration(Path(parameters.deepspeed))
+        read_configuration(parameters.deepspeed)
         logger.info("The DeepSpeed configuration is valid; a model that fits on one device is predicted without it")
     model_dir = Path(parameters.model_path)
     args = read_preprocess_args(model_dir)
