@@ -31,6 +31,7 @@ def evaluate_task(
     with user_errors():
         from components.core.catalogue import read_parameters
         from components.core.catalogue.gate import EVALUATE
+        from components.core.catalogue.task_names import CORE_TASKS
         from components.core.heads.evaluation import evaluate_head
         from components.core.recipe import EvaluationConfig
         from components.core.registry import champion_folder, head_name
@@ -42,7 +43,7 @@ def evaluate_task(
         name = head_name(model_dir)
         champion = champion_folder(name, settings) if gate.champion != "ignore" else None
         result = evaluate_head(
-            task,
+            CORE_TASKS[task],
             gate,
             EvaluationConfig(),
             Path(dataset_path.path),

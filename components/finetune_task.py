@@ -23,6 +23,7 @@ def finetune_task(
     log_to_stdout()
     with user_errors():
         from components.core.catalogue import FINETUNE, read_parameters
+        from components.core.catalogue.task_names import CORE_TASKS
         from components.core.heads.training import finetune_head
         from components.core.registry.hub import check_write_access
         from components.core.settings import load_settings
@@ -30,5 +31,6 @@ def finetune_task(
         settings = load_settings()
         check_write_access(settings)
         values = read_parameters(FINETUNE[task], parameters)
-        result = finetune_head(task, values, Path(dataset_path.path), Path(output_dir.path), settings)
+        folders = (Path(dataset_path.path), Path(output_dir.path))
+        result = finetune_head(CORE_TASKS[task], values, *folders, settings)
         log_metrics(metrics, result.metrics())
