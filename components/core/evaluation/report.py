@@ -91,8 +91,8 @@ def write_report(
         forest=_forest(evaluation),
         movement=_movement(answers, evaluation.gate_metric),
         distribution=_distribution(answers, evaluation.gate_metric),
-        curves=_training_curves(log),
-        training_facts=_training_facts(model_dir),
+        curves=training_curves(log),
+        training_facts=training_facts(model_dir),
         worst=[_example(rows, answers, number, evaluation.gate_metric) for number in worst],
         best=[_example(rows, answers, number, evaluation.gate_metric) for number in best],
     )
@@ -170,7 +170,7 @@ def read_training_log(model_dir: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _training_curves(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
+def training_curves(log: Sequence[Mapping[str, Any]]) -> list[tuple[str, Markup]]:
     """Charts with their captions."""
     wanted = [
         ("Loss", {"training": "loss", "validation": "validation_loss"}),
@@ -194,7 +194,7 @@ def _curve(log: Sequence[Mapping[str, Any]], key: str) -> Curve:
     ]
 
 
-def _training_facts(model_dir: Path) -> list[tuple[str, str]]:
+def training_facts(model_dir: Path) -> list[tuple[str, str]]:
     """Single values of training_info.json, in its order; a path of the machine is cut to its last part."""
     path = model_dir / TRAINING_INFO
     try:

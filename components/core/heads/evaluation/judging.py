@@ -28,6 +28,7 @@ from components.core.heads.evaluation.comparison import compare_heads
 from components.core.heads.evaluation.details import describe
 from components.core.heads.evaluation.floors import MAX_TRAINING_ROWS, bag_of_words, majority
 from components.core.heads.evaluation.inputs import read_predictions, read_split
+from components.core.heads.evaluation.report import write_head_report
 from components.core.heads.evaluation.results import ComparedModel, HeadEvaluation
 from components.core.heads.evaluation.summary import summarize_markdown
 from components.core.heads.evaluation.tallies import TALLIED, tally
@@ -53,8 +54,8 @@ def evaluate_head(
 ) -> HeadEvaluation:
     """Judge the inference's predictions of the test rows, and write the report.
 
-    Writes evaluation.json (last), predictions.jsonl and report.md into `output_dir`. A refused model is a result, not
-    an error.
+    Writes evaluation.json (last), predictions.jsonl, report.html and report.md into `output_dir`. A refused model is a
+    result, not an error.
 
     Raises:
         ConfigError: If the gate's metric is not one of the task.
@@ -88,6 +89,7 @@ def evaluate_head(
         output_dir.mkdir(parents=True, exist_ok=True)
         _write_predictions(output_dir / PREDICTIONS_FILE, rows, predictions)
         (output_dir / SUMMARY_FILE).write_text(summarize_markdown(result), encoding="utf-8")
+        write_head_report(result, reader, rows, predictions, model_dir, output_dir)
         # written last, so its presence means that the others are complete
         (output_dir / EVALUATION_FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
