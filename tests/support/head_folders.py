@@ -97,7 +97,7 @@ def export(model: Any, head: Head, path: Path) -> None:
             return self.model(**dict(zip(names, values, strict=True)), use_cache=None).logits
 
     torch.onnx.export(
-        Logits(), tuple(example), str(path), dynamo=True, input_names=names, output_names=["logits"],
+        Logits().eval(), tuple(example), str(path), dynamo=True, input_names=names, output_names=["logits"],
         dynamic_shapes=(tuple(free for _ in names),), external_data=False, verbose=False,
     )  # fmt: skip
 

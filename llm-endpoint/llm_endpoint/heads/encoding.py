@@ -3,6 +3,8 @@
 Text is data: a control token's name inside it ("[SEP]", "</s>") is read as plain characters.
 """
 
+import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,16 +59,15 @@ class InputEncoder:
         from tokenizers import Tokenizer
 
         try:
-            self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+            content = (folder / "tokenizer.json").read_text(encoding="utf-8")
+            self._tokenizer: Any = Tokenizer.from_str(_hide_control_tokens(content))
         except Exception as error:  # the library raises bare Exceptions
             raise ModelError(f"cannot load {folder / 'tokenizer.json'}: {error}. Publish the folder again.") from error
         self._head = head
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
-        around = self._tokenizer.encode("a")
-        inner = [place for place, special in enumerate(around.special_tokens_mask) if not special] or [0]
-        self._before, self._after = around.ids[: inner[0]], around.ids[inner[-1] + 1 :]
+        self._before, self._after = _surroundings(self._tokenizer, folder)
         self._room = head.max_seq_length - len(self._before) - len(self._after)
         if self._room < 1:
             raise ModelError(f"max_seq_length {head.max_seq_length} of {folder} leaves no room for a token of text.")
@@ -90,10 +91,13 @@ class InputEncoder:
             else f"{row.text}{joiner}{row.pair}"
             for row in rows
         ]
+        pairs = any(isinstance(each, tuple) for each in inputs)
+        if pairs and self._tokenizer.num_special_tokens_to_add(is_pair=True) >= self._head.max_seq_length:
+            raise InvalidInput(f"the model reads {self._head.max_seq_length} tokens, too few for a pair.")
         try:
             encodings = self._tokenizer.encode_batch_fast(inputs)
-        except Exception as error:  # the special tokens of a pair are too many
-            raise InvalidInput(f"the model reads {self._head.max_seq_length} tokens, too few for a pair.") from error
+        except Exception as error:  # the tokenizers library raises bare Exceptions
+            raise _unreadable(error) from error
         pieces = [self._piece(row, encoding.ids, encoding.type_ids) for row, encoding in enumerate(encodings)]
         return Encoded(pieces, [bool(encoding.overflowing) for encoding in encodings])
 
@@ -102,7 +106,10 @@ class InputEncoder:
 
         Only a single word that is longer than a whole input loses its end.
         """
-        encodings = self._tokenizer.encode_batch([" ".join(row.words) for row in rows], add_special_tokens=False)
+        try:
+            encodings = self._tokenizer.encode_batch([" ".join(row.words) for row in rows], add_special_tokens=False)
+        except Exception as error:  # the tokenizers library raises bare Exceptions
+            raise _unreadable(error) from error
         pieces: list[Piece] = []
         cut = []
         for number, (row, encoding) in enumerate(zip(rows, encodings, strict=True)):
@@ -132,6 +139,49 @@ class InputEncoder:
     ) -> Piece:
         # a model reads at least one token
         return Piece(row, ids or [self._head.pad_token_id], types or [0], words, first_word)
+
+
+def _hide_control_tokens(content: str) -> str:
+    """A tokenizer.json in which no text becomes a control token; the ids that frame a text stay.
+
+    `encode_special_tokens` alone is not enough: where the vocabulary holds "</s>" as one more piece, models of these
+    kinds find it in plain text.
+    """
+    settings = json.loads(content)
+    model, added = settings["model"], settings.get("added_tokens") or []
+    kind, vocabulary = model.get("type"), model.get("vocab")
+    if not (kind in ("Unigram", "WordLevel", "WordPiece") or model.get("ignore_merges")):
+        return content
+    pieces = [piece for piece, _ in vocabulary] if isinstance(vocabulary, list) else list(vocabulary)
+    # an unknown word is known by this name, in Unigram by its number
+    controls = {token["content"] for token in added if token["special"]} - {model.get("unk_token")}
+    hidden = {piece: piece + secrets.token_hex(8) for piece in controls.intersection(pieces)}
+    if not hidden:
+        return content
+    if isinstance(vocabulary, list):
+        model["vocab"] = [[hidden.get(piece, piece), score] for piece, score in vocabulary]
+    else:
+        model["vocab"] = {hidden.get(piece, piece): number for piece, number in vocabulary.items()}
+    # left there, one would get another number, since its name is gone
+    settings["added_tokens"] = [token for token in added if token["content"] not in hidden]
+    return json.dumps(settings)
+
+
+def _surroundings(tokenizer: Any, folder: Path) -> tuple[list[int], list[int]]:
+    """Ids that are put before and behind a single text."""
+    for probe in ("a", "1", ".", "w1"):
+        try:
+            around = tokenizer.encode(probe)
+        except Exception:  # a vocabulary of words that lacks this one, and has no unknown word
+            continue
+        inner = [place for place, special in enumerate(around.special_tokens_mask) if not special]
+        if inner:
+            return around.ids[: inner[0]], around.ids[inner[-1] + 1 :]
+    raise ModelError(f"{folder / 'tokenizer.json'} reads no text. Publish the folder again.")
+
+
+def _unreadable(error: Exception) -> InvalidInput:
+    return InvalidInput(f"the model's tokenizer cannot read a row ({error}). Send other text.")
 
 
 def _token_ranges(words: Sequence[str], offsets: Sequence[tuple[int, int]]) -> tuple[list[bool], list[int]]:
