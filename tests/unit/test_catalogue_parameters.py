@@ -116,7 +116,13 @@ def test_the_second_sentence_is_optional_and_empty_text_means_none():
 
 def test_inference_takes_model_file_and_an_optional_deepspeed_configuration():
     parameters = read_parameters(InferenceParameters, {"model_path": "m", "test_file": "t.jsonl"})
-    assert parameters.model_dump() == {"model_path": "m", "test_file": "t.jsonl", "deepspeed": None}
+    assert parameters.model_dump() == {
+        "model_path": "m",
+        "test_file": "t.jsonl",
+        "deepspeed": None,
+        "runtime": "auto",
+        "weights": "fp32",
+    }
 
 
 def test_numbers_that_a_pipeline_made_floats_or_text_are_given_back():
