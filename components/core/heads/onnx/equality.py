@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from components.core.errors import TrainingError
 from components.core.heads.batches import Batch, pad, plan_by_length
 from components.core.heads.onnx.session import run
 from components.core.tasks import HeadTask, Row
@@ -42,9 +43,15 @@ class Comparison:
 def compare(
     model: Any, session: "InferenceSession", task: HeadTask, rows: Sequence[Row], encoder: InputEncoder, head: Head
 ) -> Comparison:
-    """Pass up to some hundred rows, spread over all, through both."""
+    """Pass up to some hundred rows, spread over all, through both.
+
+    Raises:
+        TrainingError: If there is no row to compare on.
+    """
     import torch
 
+    if not rows:
+        raise TrainingError("apply_ort=true: there are no rows to compare the export on. Give validation rows.")
     chosen = [rows[int(place)] for place in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _ROWS)).astype(int))]
     encoded = task.encode(chosen, encoder)
     wanted: list[npt.NDArray[Any]] = [np.empty(0)] * len(encoded.pieces)
@@ -58,10 +65,13 @@ def compare(
         for place, one, other in zip(places, theirs, ours, strict=True):
             length = len(encoded.pieces[place].input_ids)
             wanted[place], found[place] = (each[:length] if each.ndim > 1 else each for each in (one, other))
-            worst = max(worst, float(np.abs(_scale(wanted[place], head) - _scale(found[place], head)).max()))
+            gap = float(np.abs(_scale(wanted[place], head) - _scale(found[place], head)).max())
+            # max() would pass over a NaN, which is no number that could be small enough
+            worst = max(worst, gap) if np.isfinite(gap) else float("inf")
+    if not np.isfinite(worst):
+        return Comparison(len(chosen), worst, False)
     left, right = (_read(task, encoded, outputs, chosen, head) for outputs in (wanted, found))
-    # a NaN is no number that could be small enough
-    return Comparison(len(chosen), worst if np.isfinite(worst) else float("inf"), left == right)
+    return Comparison(len(chosen), worst, left == right)
 
 
 def _batches(encoded: EncodedInputs) -> list[list[int]]:

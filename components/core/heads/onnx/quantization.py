@@ -31,11 +31,12 @@ class Int8Verdict:
     passed: bool
     metric: str
     """Mean over rows; higher is better."""
-    fp32: float
-    int8: float
-    difference: float
+    fp32: float | None
+    """None where it was not measured, as in what follows."""
+    int8: float | None
+    difference: float | None
     """int8 - fp32."""
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     tolerance: float
     reason: str
 
@@ -96,7 +97,7 @@ def _judge(metric: str, fp32: Any, int8: Any) -> Int8Verdict:
 
 def _refused(metric: str, reason: str) -> Int8Verdict:
     logger.warning("int8 weights are not used: %s", reason)
-    return Int8Verdict(False, metric, 0.0, 0.0, 0.0, (0.0, 0.0), TOLERANCE, reason)
+    return Int8Verdict(False, metric, None, None, None, None, TOLERANCE, reason)
 
 
 def _predict(
