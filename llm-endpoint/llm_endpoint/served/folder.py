@@ -128,13 +128,14 @@ def has_chat_template(folder: Path) -> bool:
 
 def _read_info(folder: Path) -> dict[str, Any]:
     """model_info.json of a folder that is complete, and of a task that is served here."""
-    told = (folder / MODEL_INFO_FILE).is_file()
-    info = _read_json(folder / MODEL_INFO_FILE) if told else {}
+    info = _read_json(folder / MODEL_INFO_FILE) if (folder / MODEL_INFO_FILE).is_file() else {}
     task, tasks = info.get("task"), ("context_qa", *HEAD_TASKS)
-    if told and task not in tasks:
+    if task is not None and task not in tasks:
         raise ModelError(f"{folder} was trained for {task}; this endpoint answers {', '.join(tasks)}.")
-    has_head = task in HEAD_TASKS or (not told and (folder / HEAD_FILE).is_file())
+    has_head = task in HEAD_TASKS or (task is None and (folder / HEAD_FILE).is_file())
     _check_complete(folder, HEAD_FILE if has_head else PROMPT_FILE)
+    if task is None:
+        raise ModelError(f"{folder / MODEL_INFO_FILE} names no task. {_REMEDY}")
     return info
 
 
