@@ -105,7 +105,7 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_file(trained, tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         infer(trained, file, tmp_path / "out")
     assert not (tmp_path / "out" / "metadata.json").exists()
-    (partial,) = (settings.cache / "inference").glob("*.jsonl")
+    (partial,) = (settings.checkpoints / "inference").glob("*.jsonl")
     partial.write_bytes(partial.read_bytes() + b'{"row": 15, "cut sho')  # what a kill leaves
     report = infer(trained, file, tmp_path / "out")
     assert report.resumed_from_row == 14

@@ -151,7 +151,7 @@ def test_a_broken_json_document_is_named(tmp_path, content, kind):
         (b"PK\x03\x04 sheet", "zip or xlsx"),
         (b"PAR1....", "Parquet"),
         ("{}".encode("utf-16"), "UTF-16"),
-        (gzip.compress(b"{}"), r"add \.gz"),
+        (gzip.compress(b"{}", mtime=0), r"add \.gz"),
         (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         (b"data".ljust(257, b"\0") + b"ustar\x0000", "tar archive"),
     ],

@@ -34,6 +34,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("ner", [*STARTER, "apply_ort=true", "apply_lora=true", "merge_lora_weights=false"], "merge"),
         ("ner", [*STARTER, "registered_model_name=a_b"], "registered_model_name='a_b'"),
         ("ner", [*STARTER, "endpoint_name=Not_A_Name"], "endpoint_name"),
+        ("ner", [*STARTER, "num_nodes_finetune=2"], "num_nodes_finetune=2: a model with a head trains on one machine"),
         ("ner", ["learning_rate"], "cannot read 'learning_rate'"),
     ],
 )

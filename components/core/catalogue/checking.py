@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from components.core.catalogue.deepspeed import read_configuration
-from components.core.catalogue.finetune import FinetuneParameters
+from components.core.catalogue.finetune import CatalogueFinetune, FinetuneParameters
 from components.core.catalogue.values import Parameters
 from components.core.errors import ConfigError
 
@@ -69,6 +69,11 @@ def _of_training(parameters: FinetuneParameters) -> Iterator[str]:
         yield (
             f"learning_rate={parameters.learning_rate:g}: must be above 0, else nothing is learned. "
             "Set it to 2e-5, for example."
+        )
+    if isinstance(parameters, CatalogueFinetune) and parameters.num_nodes_finetune > 1:
+        yield (
+            f"num_nodes_finetune={parameters.num_nodes_finetune}: a model with a head trains on one machine. Set "
+            "num_nodes_finetune=1 and raise number_of_gpu_to_use_finetuning."
         )
     if parameters.registered_model_name is not None:
         yield from _caught(check_registered_model_name, parameters.registered_model_name)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from components.core.catalogue.checking import check_parameters, read_parameters
-from components.core.catalogue.finetune import FINETUNE, FinetuneParameters
+from components.core.catalogue.finetune import FinetuneParameters
 from components.core.catalogue.sources import SourceParameters
 from components.core.catalogue.steps import ARTIFACTS, VERBS, fields_of, kinds_of
 from components.core.catalogue.task_names import CORE_TASKS
@@ -108,8 +108,9 @@ def load_parameters(
                 problems.append(str(error))
     if problems:
         raise ConfigError("\n".join(problems))
-    check_parameters(read_parameters(FINETUNE[task], groups["finetune"][0].model_dump()), cuda)
-    return LoadedParameters(task, groups, {name: origin for name, (_, origin) in given.items()})
+    loaded = LoadedParameters(task, groups, {name: origin for name, (_, origin) in given.items()})
+    check_parameters(loaded.finetune, cuda)
+    return loaded
 
 
 def _columns(group: Parameters) -> Mapping[str, str]:

@@ -33,6 +33,7 @@ REFUSED = """
 - `learning_rate` of 0 or less.
 - `apply_early_stopping`, or a `metric_for_best_model` other than loss, with `evaluation_strategy=disable`.
 - `evaluation_steps_interval` above 0 without `evaluation_strategy=steps`.
+- `num_nodes_finetune` above 1 for the four tasks, which train on one machine.
 - `apply_deepspeed` with `auto_find_batch_size`; a DeepSpeed JSON without an integer stage; ZeRO-3 without
   `stage3_gather_16bit_weights_on_model_save: true`.
 - `precision` 4 or 8 without a CUDA device, without `apply_lora`, or without the package bitsandbytes.

@@ -136,7 +136,8 @@ def run_inference(parameters: InferenceParameters, output_dir: Path, settings: S
 def _partial_file(predictor: Predictor, test_sha256: str, columns: dict[str, str], settings: Settings) -> Path:
     parts = [_FORMAT, predictor.model_sha256, predictor.runtime, predictor.weights, test_sha256, columns]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return settings.cache / "inference" / f"{key}.jsonl"
+    # beside the checkpoints, which survive the pod that is killed
+    return settings.checkpoints / "inference" / f"{key}.jsonl"
 
 
 def _complete_lines(path: Path) -> int:

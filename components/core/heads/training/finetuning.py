@@ -5,7 +5,6 @@ from pathlib import Path
 
 from components.core.catalogue import FinetuneParameters, check_parameters
 from components.core.catalogue.training_arguments import resolve_precision
-from components.core.errors import ConfigError
 from components.core.heads.training.job import HeadJob, read_inputs
 from components.core.heads.training.process import train
 from components.core.heads.training.result import HeadTrainingResult
@@ -37,11 +36,6 @@ def finetune_head(
     import torch
 
     check_parameters(parameters, torch.cuda.is_available())
-    if parameters.num_nodes_finetune > 1:
-        raise ConfigError(
-            f"num_nodes_finetune={parameters.num_nodes_finetune}: a model with a head trains on one machine. Set "
-            "num_nodes_finetune=1 and raise number_of_gpu_to_use_finetuning."
-        )
     job = HeadJob(
         task=task, values=parameters.model_dump(mode="json"), preprocess_dir=preprocess_dir.resolve(),
         output_dir=output_dir.resolve(),
