@@ -78,11 +78,11 @@ def _said(prediction):
     return {key: prediction[key] for key in ("label", "labels", "tags", "cut") if key in prediction}
 
 
-def test_a_model_that_is_no_better_is_refused_and_not_deployed(tmp_path):
+def test_a_model_below_the_minimum_is_refused_and_not_deployed(tmp_path):
     model = write_encoder(tmp_path / "encoder")
     done = run(
         tmp_path / "home", "llm-pipelines.task-pipeline", "ner", f"model_id={model}", "max_rows=60", "max_steps=1",
-        "learning_rate=1e-9", "precision=32",
+        "minimum=0.9", "precision=32",
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
     assert "REFUSED" in done.stdout
