@@ -41,4 +41,6 @@ def register_task(
             published = publish_head(*folders, registry, settings, Path(output_model.path))
             output_model.metadata["uri"] = published.uri
         registered = register_head(published, *folders, registry, settings)
-        return ({"registered": asdict(registered), "published": asdict(published) if published else {}},)
+        # a pipeline hands no null on: a refused model has no version
+        known = {name: value for name, value in asdict(registered).items() if value is not None}
+        return ({"registered": known, "published": asdict(published) if published else {}},)

@@ -98,5 +98,7 @@ def _pipeline_inputs(
                 continue
             seen.add(name)
             default = values[verb].get(name, "" if each.default in ("", inspect.Parameter.empty) else each.default)
+            # what may be nothing is a text for a pipeline, a number too
+            default = str(default) if each.type == "str" else default
             yield inspect.Parameter(name, kind, default=default, annotation=_KINDS[each.type])
     yield inspect.Parameter("source_version", kind, default=source_version, annotation=str)

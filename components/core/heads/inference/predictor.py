@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 Runtime = Literal["auto", "pytorch", "onnxruntime"]
 Weights = Literal["fp32", "int8"]
-TOKENS_PER_BATCH = {"cpu": 2048, "cuda": 32_768}
+TOKENS_PER_BATCH = {"cpu": 1024, "cuda": 32_768, "onnxruntime": 512}
 """Tokens of one forward pass, padding counted: on a CPU what its caches hold, on a GPU what fills it."""
 _ADAPTER_CONFIG = "adapter_config.json"
 _REMEDY = "Run the fine-tuning again."
@@ -86,7 +86,7 @@ def open_predictor(
 
     session = open_session(chosen)
     return Predictor(
-        head, encoder, "onnxruntime", weights, _hash_model(model_dir, chosen), TOKENS_PER_BATCH["cpu"],
+        head, encoder, "onnxruntime", weights, _hash_model(model_dir, chosen), TOKENS_PER_BATCH["onnxruntime"],
         lambda batch: run_session(session, batch),
     )  # fmt: skip
 

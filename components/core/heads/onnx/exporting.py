@@ -74,6 +74,7 @@ def export_onnx(
     path = model_dir / ONNX_FILE
     try:
         model = _export(model_dir, head, path)
+        _fuse(path)
         opset, nodes = _look_at(path)
         session = open_session(path)
         found = compare(model, session, task, rows, InputEncoder(model_dir, head), head)
@@ -137,6 +138,25 @@ def _export(model_dir: Path, head: Head, path: Path) -> Any:
     return model
 
 
+def _fuse(path: Path) -> None:
+    """Put operators of ONNX Runtime in place of the groups of plain ones that they stand for.
+
+    Whether the result computes the same is found out afterwards, as for every export.
+    """
+    from onnxruntime.transformers import optimizer
+
+    fused = path.with_suffix(".fused")
+    try:
+        with _quietly():
+            # the fusions of normalisation and GELU are those of BERT for every model; attention is not looked for
+            optimizer.optimize_model(str(path), model_type="bert", opt_level=0).save_model_to_file(str(fused))
+        fused.replace(path)
+    except Exception as error:  # a graph of another shape fails in ways of its own
+        logger.info("The graph stays as it was exported (%s)", " ".join(str(error).split())[:100])
+    finally:
+        fused.unlink(missing_ok=True)
+
+
 def _traced_batch(head: Head) -> Batch:
     inputs, tokens = _TRACED
     tokens = min(tokens, head.max_seq_length)
@@ -163,7 +183,8 @@ def _check_equal(found: Comparison) -> None:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without the exporter's progress and its warnings of what it does not need."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    names = ("torch.onnx", "onnxscript", "onnx_ir", "torch.export", "onnxruntime.transformers")
+    loggers = [logging.getLogger(name) for name in names]
     levels = [each.level for each in loggers]
     with (
         warnings.catch_warnings(),

@@ -108,5 +108,5 @@ def _predict(
     def run_session(batch: Any) -> Any:
         return run(session, batch)
 
-    predictor = Predictor(head, encoder, "onnxruntime", "int8", "", TOKENS_PER_BATCH["cpu"], run_session)
+    predictor = Predictor(head, encoder, "onnxruntime", "int8", "", TOKENS_PER_BATCH["onnxruntime"], run_session)
     return predict(predictor, task, rows)
