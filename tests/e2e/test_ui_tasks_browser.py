@@ -104,10 +104,13 @@ def test_several_lines_become_a_table_that_can_be_saved(browser, address, endpoi
 def test_the_page_works_by_keyboard_alone(browser, address, endpoint):
     endpoint.task = "single_label"
     page = open_page(browser, address)
+    # Streamlit loads each kind of field on its own: without the box, one Tab would be too many.
+    page.get_by_label("Each line is a text of its own").wait_for(state="attached")
     page.get_by_label("Text", exact=True).focus()
     page.keyboard.type("A museum.")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
     assert "Predict" in page.evaluate("document.activeElement.textContent")
     page.keyboard.press("Enter")
     page.locator(".verdict", has_text="museum").wait_for()

@@ -22,7 +22,8 @@ class Scripted:
 
     name, precision = "scripted", "fp32"
 
-    def __init__(self):
+    def __init__(self, lanes=1):
+        self.lanes = lanes
         self.batches = []
         self.gate, self.entered = threading.Event(), threading.Event()
         self.gate.set()
@@ -46,9 +47,9 @@ def pieces(*firsts, length=3):
     return [Piece(place, [first] * length, [0] * length) for place, first in enumerate(firsts)]
 
 
-def play(script, **options):
+def play(script, lanes=1, **options):
     """Run a script on a started engine."""
-    runtime = Scripted()
+    runtime = Scripted(lanes)
     engine = engine_of(runtime, **options)
 
     async def main():
@@ -103,6 +104,37 @@ def test_what_arrives_while_a_batch_runs_shares_the_next():
     first, second = play(script)
     assert first == [1]
     assert sorted(second) == [10, 11, 12, 13, 14, 20, 21, 22, 23, 24]
+
+
+def test_two_lanes_run_two_batches_at_once_and_share_a_request():
+    async def script(engine, runtime):
+        held = await hold(engine, runtime)
+        runtime.entered.clear()
+        second = asyncio.create_task(engine.run(pieces(2)))
+        assert await asyncio.to_thread(runtime.entered.wait, 5), "the second lane is idle while the first is busy"
+        third = asyncio.create_task(engine.run(pieces(3)))
+        await turns()
+        assert sorted(runtime.batches) == [[1], [2]]
+        runtime.gate.set()
+        assert [values(await each) for each in (held, second, third)] == [[1], [2], [3]]
+        many = [Piece(n, [n + 1] * 5, [0] * 5) for n in range(60)]
+        return values(await engine.run(many))
+
+    assert play(script, lanes=2, tokens=10) == list(range(1, 61))
+
+
+def test_all_lanes_end_when_the_model_fails_on_and_on():
+    async def script(engine, runtime):
+        for _ in range(3):
+            with pytest.raises(GenerationError):
+                await engine.run(pieces(BAD))
+        for _ in range(500):
+            if not engine.healthy():
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    assert play(script, lanes=3) is True
 
 
 def test_a_failure_reaches_only_the_requests_of_its_batch():

@@ -1,7 +1,7 @@
-"""Dynamic batching: the inputs of all requests share batches, run by one thread; nobody waits for a batch to fill.
+"""Dynamic batching: the inputs of all requests share batches; nobody waits for a batch to fill.
 
-While a batch runs, what arrives queues; the next batch is made of it at once. Rows are served fairly: a request of
-many rows does not hold up one of a single row, nor is it held up for ever.
+While as many batches run as the runtime takes at once, what arrives queues; the next batch is made of it at once.
+Rows are served fairly: a request of many rows does not hold up one of a single row, nor is it held up for ever.
 """
 
 import asyncio
@@ -86,6 +86,8 @@ class HeadEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._failure: EndpointError | None = None
+        self._failures = 0
+        """Batches that failed one after another, whatever their lane."""
         self._open = self._stopping = False
 
     async def start(self) -> None:
@@ -159,7 +161,7 @@ class HeadEngine:
         self._open = False
         with self._changed:
             self._stopping = True
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 10.0)
 
@@ -177,33 +179,46 @@ class HeadEngine:
             return
         self.info = self._describe(runtime)
         loop.call_soon_threadsafe(opened.set_result, None)
-        failures = 0
-        while failures < _FAILURES_IN_A_ROW and (batch := self._next_batch()):
-            try:
-                outputs = runtime.run(pad([waiting.piece for waiting in batch], self._pad_token_id))
-                if not np.isfinite(outputs).all():
-                    raise ValueError("the model answers with numbers that are not finite")
-                failures = 0
-            except Exception as error:
-                failures += 1
-                logger.exception("a batch of %d inputs failed", len(batch))
-                self._fail({waiting.job for waiting in batch}, GenerationError(_FAILED), error)
-            else:
-                self._on_batch(len(batch))
-                self._deliver(batch, outputs)
-        if failures >= _FAILURES_IN_A_ROW:
-            logger.error("the model failed %d times in a row and takes no more requests", failures)
+        lanes = [
+            threading.Thread(target=self._serve, args=(runtime,), name=f"engine-{number}", daemon=True)
+            for number in range(1, runtime.lanes)
+        ]
+        for lane in lanes:
+            lane.start()
+        self._serve(runtime)
+        for lane in lanes:
+            lane.join()
+        if self._failures >= _FAILURES_IN_A_ROW:
+            logger.error("the model failed %d times in a row and takes no more requests", self._failures)
             self._failure = GenerationError(_FAILED)
         with self._changed:
             left, self._queue = set(self._jobs), []
         self._fail(left, self._failure or NotReady("the server is shutting down."))
 
+    def _serve(self, runtime: Runtime) -> None:
+        """Run batches, one after the other, until the engine stops or has failed for good."""
+        while batch := self._next_batch():
+            try:
+                outputs = runtime.run(pad([waiting.piece for waiting in batch], self._pad_token_id))
+                if not np.isfinite(outputs).all():
+                    raise ValueError("the model answers with numbers that are not finite")
+            except Exception as error:
+                logger.exception("a batch of %d inputs failed", len(batch))
+                with self._changed:
+                    self._failures += 1
+                    self._changed.notify_all()
+                self._fail({waiting.job for waiting in batch}, GenerationError(_FAILED), error)
+            else:
+                self._failures = 0
+                self._on_batch(len(batch))
+                self._deliver(batch, outputs)
+
     def _next_batch(self) -> list[_Waiting]:
         """Wait for inputs and take a batch of them; empty to end."""
         with self._changed:
-            while not (self._queue or self._stopping):
+            while not (self._queue or self._ended()):
                 self._changed.wait()
-            if self._stopping:
+            if self._ended():
                 return []
             first = min(range(len(self._queue)), key=lambda place: self._queue[place].turn)
             chosen = set(choose([waiting.length for waiting in self._queue], first, self._most_tokens))
@@ -214,13 +229,17 @@ class HeadEngine:
                 waiting.job.begun = True
             return batch
 
+    def _ended(self) -> bool:
+        return self._stopping or self._failures >= _FAILURES_IN_A_ROW
+
     def _deliver(self, batch: Sequence[_Waiting], outputs: Any) -> None:
         done = []
-        for waiting, values in zip(batch, outputs, strict=True):
-            waiting.job.outputs[waiting.place] = values
-            waiting.job.left -= 1
-            if not waiting.job.left:
-                done.append(waiting.job)
+        with self._changed:  # another lane may finish another part of the same request
+            for waiting, values in zip(batch, outputs, strict=True):
+                waiting.job.outputs[waiting.place] = values
+                waiting.job.left -= 1
+                if not waiting.job.left:
+                    done.append(waiting.job)
         self._post(partial(_answer_all, done))
 
     def _fail(self, jobs: set[_Job], error: EndpointError, cause: Exception | None = None) -> None:

@@ -41,12 +41,14 @@ class OnnxRuntime:
         path = folder / (ONNX_INT8_FILE if precision == "int8" else ONNX_FILE)
         if not path.is_file():
             raise ModelError(f"{folder} holds no {path.name}. Train with apply_ort, or set ENGINE=transformers.")
+        here = onnxruntime.get_available_providers()
+        # Two batches on half of the cores each get more done than one on all: measured in benchmarks/head_serving.py.
+        self.lanes = 1 if _PROVIDERS[0] in here else min(2, threads)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads // self.lanes
         # a thread that spins while it waits takes its core from the requests
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         onnxruntime.set_default_logger_severity(3)
-        here = onnxruntime.get_available_providers()
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=[name for name in _PROVIDERS if name in here]
@@ -60,8 +62,9 @@ class OnnxRuntime:
             raise ModelError(f"{path} asks for {sorted(set(self._inputs) - given)}, which head.json does not name.")
         self._output = self._session.get_outputs()[0].name
         logger.info(
-            "Runtime: ONNX Runtime %s, %s, %d threads, %s",
-            onnxruntime.__version__, ", ".join(self._session.get_providers()), threads, path.name,
+            "Runtime: ONNX Runtime %s, %s, %d batches at once on %d threads each, %s",
+            onnxruntime.__version__, ", ".join(self._session.get_providers()), self.lanes,
+            options.intra_op_num_threads, path.name,
         )  # fmt: skip
 
     def run(self, batch: Batch) -> npt.NDArray[Any]:

@@ -1,6 +1,9 @@
 """A head in PyTorch: whole models, and adapters on their base, unmerged."""
 
 import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,8 @@ class PyTorchRuntime:
         import torch
 
         self._torch = torch
-        torch.set_num_threads(threads)
+        self._threads, self.lanes = threads, min(2, threads)
+        self._running, self._changing = 0, threading.Lock()
         self._model = _load(folder, base_folder, head)
         width = int(self._model.config.num_labels)
         if width != head.outputs:
@@ -47,9 +51,22 @@ class PyTorchRuntime:
             for name, values in batch.items()
             if name != "token_type_ids" or self._types
         }
-        with self._torch.inference_mode():
+        with self._share_of_threads(), self._torch.inference_mode():
             logits: npt.NDArray[Any] = self._model(**tensors).logits.numpy()
         return logits
+
+    @contextmanager
+    def _share_of_threads(self) -> Iterator[None]:
+        """Batches that run at once share the cores; one alone has them all."""
+        with self._changing:
+            self._running += 1
+            share = max(1, self._threads // self._running)
+        try:
+            self._torch.set_num_threads(share)  # of the calling thread
+            yield
+        finally:
+            with self._changing:
+                self._running -= 1
 
 
 def _load(folder: Path, base_folder: Path | None, head: Head) -> Any:

@@ -9,12 +9,14 @@ Batch = dict[str, npt.NDArray[Any]]
 
 
 class Runtime(Protocol):
-    """A loaded model. One thread at a time calls it."""
+    """A loaded model."""
 
     name: str
     """pytorch or onnxruntime."""
     precision: str
     """Of the weights: fp32 or int8."""
+    lanes: int
+    """Batches that may run at once, each called from a thread of its own."""
 
     def run(self, batch: Batch) -> npt.NDArray[Any]:
         """Logits: shape (inputs, k), or (inputs, tokens, k) for a model that tags words."""
