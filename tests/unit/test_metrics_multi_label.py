@@ -14,7 +14,7 @@ from components.core.metrics.multi_label import (
     score_multi_label,
     score_multi_label_rows,
 )
-from components.core.metrics.thresholds import labels_over, tune_thresholds
+from components.core.metrics.thresholds import SHARED_ROWS, labels_over, tune_thresholds
 
 LABELS = ["a", "b", "c"]
 label_lists = st.lists(st.sampled_from(LABELS), max_size=3, unique=True)
@@ -128,13 +128,33 @@ def test_of_equally_good_thresholds_the_one_nearest_to_a_half_wins():
     assert tuned.value == pytest.approx(0.85)  # 0.1, which predicts all four, gives 2/3 too
 
 
-def test_each_label_is_tuned_on_its_own_and_one_without_a_positive_keeps_a_half():
+def test_a_label_of_few_rows_is_drawn_towards_the_cut_of_all_labels():
     probability = np.array([[0.30, 0.9, 0.01], [0.20, 0.8, 0.02], [0.05, 0.7, 0.03]], dtype=np.float32)
     truth = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=bool)
+    # of all nine together: 0.125 catches all three positives among five, F1 0.75
+    shared, own = 0.125, (0.125, 0.35)
     tuned = tune_thresholds(probability, truth, LABELS)
-    assert [each.value for each in tuned] == pytest.approx([0.125, 0.35, 0.5])
+    drawn = [own[0], (1 * own[1] + SHARED_ROWS * shared) / (1 + SHARED_ROWS), shared]
+    assert [each.value for each in tuned] == pytest.approx(drawn)
     assert [each.f1 for each in tuned] == [1.0, 0.5, None]
     assert labels_over(probability, [each.value for each in tuned], LABELS) == [["a", "b"], ["a", "b"], ["b"]]
+
+
+def test_a_label_of_many_rows_keeps_its_own_cut():
+    from sklearn.metrics import f1_score
+
+    chance = np.random.default_rng(0)
+    truth = chance.random((4000, 2)) < [0.5, 0.02]
+    probability = np.clip(chance.normal(truth * 0.3 + [0.3, 0.1], 0.1), 0, 1)
+    tuned = tune_thresholds(probability, truth, ["a", "b"])
+    best = max(f1_score(truth[:, 0], probability[:, 0] >= cut) for cut in np.linspace(0, 1, 201))
+    assert tuned[0].f1 == pytest.approx(best, abs=0.003)
+    assert tuned[0].f1 == pytest.approx(f1_score(truth[:, 0], probability[:, 0] >= tuned[0].value))
+
+
+def test_no_positive_row_at_all_keeps_a_half():
+    tuned = tune_thresholds(np.array([[0.3, 0.9]]), np.zeros((1, 2), dtype=bool), ["a", "b"])
+    assert [(each.value, each.f1, each.support) for each in tuned] == [(0.5, None, 0)] * 2
 
 
 def test_a_probability_at_its_threshold_counts():

@@ -83,7 +83,8 @@ def _features(train: Sequence[Row]) -> Features | None:
     from sklearn.pipeline import make_union
 
     union = make_union(
-        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\S+", sublinear_tf=True),
+        # punctuation counts: "great!" is not "great"
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\w+|[^\w\s]", sublinear_tf=True),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True, max_features=100_000),
     )
     try:
@@ -120,9 +121,10 @@ def _fit_label_lists(
     tuning = validation or train
     known, asked = features(train), (features(tuning), features(rows))
     columns: list[list[Any]] = [[], []]
+    one_label = LogisticRegression(C=1, class_weight="balanced", solver="liblinear", random_state=seed)
     for column in wanted.T:
         constant = column.all() or not column.any()
-        model = None if constant else LogisticRegression(C=10, solver="liblinear", random_state=seed).fit(known, column)
+        model = None if constant else one_label.fit(known, column)
         for part, matrix in zip(columns, asked, strict=True):
             part.append(model.predict_proba(matrix)[:, 1] if model else np.full(matrix.shape[0], float(column.all())))
     tuned = tune_thresholds(
