@@ -1,11 +1,33 @@
-"""Asking an endpoint for a prediction."""
+"""Asking an endpoint what it predicts, and for a prediction."""
 
+import json
 from typing import Any
 
 from components.core.deployment.local_servers import ServingError
 
+HEAD_TASKS = ("single_label", "multi_label", "regression", "ner")
 _INPUTS = ("text", "text_pair", "tokens")
 _SECONDS = 60.0
+
+
+def describe_endpoint(address: str) -> dict[str, Any]:
+    """What the model behind an endpoint does: `task`, `labels`, `pair` and more.
+
+    Raises:
+        ServingError: If the endpoint does not answer.
+    """
+    import httpx
+
+    try:
+        return dict(httpx.get(f"{address}/task", timeout=_SECONDS).raise_for_status().json())
+    except (httpx.HTTPError, ValueError) as error:
+        raise ServingError(f"the endpoint at {address} does not answer: {error}. Look at its log.") from error
+
+
+def in_short(prediction: dict[str, Any]) -> str:
+    """A prediction in one line, without the probability of every label."""
+    kept = {key: value for key, value in prediction.items() if key != "probabilities"}
+    return json.dumps(kept, ensure_ascii=False)[:500]
 
 
 def ask_endpoint(address: str, row: dict[str, Any]) -> dict[str, Any]:

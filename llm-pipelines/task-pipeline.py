@@ -155,14 +155,14 @@ def _report(outputs: dict[str, Any], settings: Settings, deploy: bool) -> int:
 
 def _ask(address: str, test_rows: Path) -> None:
     """Ask the endpoint about the first test row, as a user would."""
-    from .predicting import ask_endpoint  # type: ignore[import-not-found]
+    from .predicting import ask_endpoint, in_short  # type: ignore[import-not-found]
 
     with test_rows.open(encoding="utf-8") as lines:
         row = json.loads(next(lines))
     answer = ask_endpoint(address, row)
     print(f"\nEndpoint           {address} ({address}/docs); `make stop` ends it")
     print(f"Asked              {json.dumps(row, ensure_ascii=False)[:300]}")
-    print(f"Answered           {json.dumps(answer, ensure_ascii=False)[:500]}")
+    print(f"Answered           {in_short(answer)}")
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
