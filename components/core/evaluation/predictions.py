@@ -13,7 +13,7 @@ from components.core.errors import ConfigError
 from components.core.evaluation.candidates import Candidate, load
 from components.core.evaluation.generation import generate_greedy, stop_rule
 from components.core.recipe import EvaluationConfig
-from components.core.tasks import Row, Task
+from components.core.tasks import Row, Task, set_chat_template
 from components.core.tasks.rendering import layout
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def predict(
         return known
     started = time.monotonic()
     model, tokenizer = load(candidate)
+    set_chat_template(tokenizer, candidate.prompt)
     limit = _context_length(model.config.get_text_config(), tokenizer) - config.max_new_tokens
     if limit < 1:
         raise ConfigError(

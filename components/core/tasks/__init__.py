@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ConfigError
 from components.core.recipe import TaskConfig
+from components.core.tasks.chat_completion import ChatCompletion
 from components.core.tasks.context_qa import ContextQA
-from components.core.tasks.prompt import Prompt, read_prompt, write_prompt
+from components.core.tasks.prompt import Prompt, read_prompt, set_chat_template, write_prompt
 from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, RowContract, Task
 
 if TYPE_CHECKING:
@@ -28,12 +29,15 @@ __all__ = [
     "get_head_task",
     "get_task",
     "read_prompt",
+    "set_chat_template",
     "write_prompt",
 ]
 
 
 def get_task(config: TaskConfig) -> RowContract:
     """The task that a recipe names."""
+    if config.name == "chat_completion":
+        return ChatCompletion(config)
     return ContextQA(config) if config.name == "context_qa" else get_head_task(config.name)
 
 
@@ -44,8 +48,10 @@ def get_generative_task(config: TaskConfig) -> Task:
         ConfigError: If it is one that a classification or regression head answers.
     """
     task = get_task(config)
-    if not isinstance(task, ContextQA):
-        raise ConfigError(f"task.name={config.name} generates no text. Use task.name=context_qa here.")
+    if not isinstance(task, ContextQA | ChatCompletion):
+        raise ConfigError(
+            f"task.name={config.name} generates no text. Use task.name=context_qa or task.name=chat_completion here."
+        )
     return task
 
 
