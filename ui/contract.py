@@ -68,7 +68,7 @@ class Task(Message):
     """What the served model does."""
 
     task: str
-    """context_qa, single_label, multi_label, regression or ner."""
+    """context_qa, chat_completion, single_label, multi_label, regression or ner."""
     labels: tuple[str, ...] = ()
     """In the model's order; tags for ner."""
     thresholds: tuple[float, ...] | None = None

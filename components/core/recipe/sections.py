@@ -221,8 +221,8 @@ class GateConfig(Section):
 
     enabled: bool = True
     """False records the verdict but lets every model pass, with a warning."""
-    metric: Literal["f1", "exact_match"] = "f1"
-    """Metric whose difference is tested."""
+    metric: Literal["f1", "exact_match", "loss"] = "f1"
+    """Metric whose difference is tested; `loss`, of `chat_completion`, in nats per token, where lower is better."""
     minimum: dict[Literal["f1", "exact_match"], Fraction] = {}
     """Smallest score of the tuned model, by metric, for example `{exact_match: 0.6}`."""
     min_improvement: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -12,6 +12,7 @@ from components.core.tasks.chat_completion import ChatCompletion
 from components.core.tasks.context_qa import ContextQA
 from components.core.tasks.prompt import Prompt, read_prompt, set_chat_template, write_prompt
 from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, RowContract, Task
+from components.core.tasks.views import RowView, group_of, references_of, view_row
 
 if TYPE_CHECKING:
     from components.core.tasks.heads.seam import HeadTask
@@ -24,12 +25,16 @@ __all__ = [
     "Prompt",
     "Row",
     "RowContract",
+    "RowView",
     "Task",
     "get_generative_task",
     "get_head_task",
     "get_task",
+    "group_of",
     "read_prompt",
+    "references_of",
     "set_chat_template",
+    "view_row",
     "write_prompt",
 ]
 

@@ -24,6 +24,7 @@ class ChatCompletion:
 
     def __init__(self, config: TaskConfig) -> None:
         self.config = config
+        self.loss_on = "the last assistant turn" if config.assistant_turns == "last" else "all assistant turns"
 
     def parse_row(self, raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
         """Check one raw row; an error among the findings means that there is no row."""

@@ -58,9 +58,7 @@ def encode_conversations(
     return Encoded(input_ids, labels, cuts)
 
 
-def encode_openings(
-    conversations: Sequence[Sequence[Message]], layout: ChatLayout, max_length: int
-) -> EncodedPrompts:
+def encode_openings(conversations: Sequence[Sequence[Message]], layout: ChatLayout, max_length: int) -> EncodedPrompts:
     """Token ids of conversations that end with a user, with the start of the assistant's turn.
 
     One that is too long loses its oldest turns; of the last message alone the last `max_length` tokens remain.
@@ -90,9 +88,7 @@ def token_range(encoding: "Encoding", start: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-def _encode(
-    conversations: Sequence[Sequence[Message]], layout: ChatLayout, generation: bool
-) -> list[_Conversation]:
+def _encode(conversations: Sequence[Sequence[Message]], layout: ChatLayout, generation: bool) -> list[_Conversation]:
     written = [layout.write(messages, generation) for messages in conversations]
     encodings = layout.encoder.encode([each.text for each in written])
     return [_Conversation(*parts) for parts in zip(conversations, written, encodings, strict=True)]

@@ -1,7 +1,7 @@
 """How a tokenizer's chat template writes a conversation: its own text, where messages go, and what of it is learned.
 
-A template is rendered once for each sequence of roles, with marks instead of messages. A conversation is then written by
-putting its messages between the pieces, so that no message is ever read by Jinja or taken for a control token.
+A template is rendered once for each sequence of roles, with marks instead of messages. A conversation is then written
+by putting its messages between the pieces, so that no message is ever read by Jinja or taken for a control token.
 """
 
 import logging

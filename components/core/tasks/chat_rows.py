@@ -1,4 +1,4 @@
-"""The data contract of a conversation: what is accepted, what is put right, what is refused; docs/chat.md has the rules."""
+"""The data contract of a conversation: what is accepted, put right and refused (docs/chat.md)."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def parse_chat_row(raw: Mapping[str, Any]) -> tuple[Row | None, list[Finding]]:
     """Check one conversation and give it back in canonical form, or None and every reason why not.
 
     A canonical row holds at most one system message, the first, and then user and assistant in turn, from a user to an
-    assistant message; `prompt` is its first user message. It passes unchanged and without a finding, but for its length.
+    assistant message; `prompt` is its first user message. It passes unchanged.
     """
     parsers: dict[str, Parser] = {
         "messages": _parse_messages,
@@ -123,14 +123,15 @@ def _in_turn(messages: list[Message], field: str, notes: "_Notes") -> list[Messa
         role, last = message["role"], turns[-1] if turns else None
         if last is not None and last["role"] == role:
             last["content"] += f"\n\n{message['content']}"
-            notes.add("same_role_joined", f"{field}: two {role} messages in a row were joined, with an empty line between")
+            notes.add("same_role_joined", f"{field}: {role} messages in a row were joined by an empty line")
         elif role == "system" and turns:
             raise BadFieldError(
                 "system_not_first", f"{field}: a system message stands after other turns; put it first or leave it out"
             )
         elif role == "assistant" and (last is None or last["role"] == "system"):
             notes.add(
-                "assistant_first", f"{field}: starts with the assistant; what it says before the first user was left out"
+                "assistant_first",
+                f"{field}: starts with the assistant; what it says before a user does was left out",
             )
         else:
             turns.append(dict(message))

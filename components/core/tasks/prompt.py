@@ -55,7 +55,7 @@ def set_chat_template(tokenizer: Any, prompt: Prompt) -> None:
 
 
 def write_prompt(prompt: Prompt, model_dir: Path) -> None:
-    """Save the prompt beside the weights, and a chat template that it brings along where the tokenizer keeps its own."""
+    """Save the prompt beside the weights, and a chat template that it brings along where the tokenizer looks for it."""
     if prompt.format == "messages":
         content: dict[str, Any] = {"format": "messages", "chat_template": True}
         if prompt.template:
