@@ -42,11 +42,11 @@ def answer_losses(model: Any, encoded: Encoded) -> list[RowLoss]:
             inputs = torch.tensor([ids], device=model.device)
             # each token is predicted where the one before it stands
             logits = model(input_ids=inputs, use_cache=False, logits_to_keep=places - 1).logits[0]
-            total = sum(
-                torch.nn.functional.cross_entropy(part.float(), wanted, reduction="sum").item()
-                for part, wanted in zip(logits.split(_CHUNK), inputs[0, places].split(_CHUNK), strict=True)
-            )
-            losses.append((float(total), len(targets)))
+            total, wanted = 0.0, inputs[0, places]
+            for start in range(0, len(targets), _CHUNK):
+                part = logits[start : start + _CHUNK].float()
+                total += torch.nn.functional.cross_entropy(part, wanted[start : start + _CHUNK], reduction="sum").item()
+            losses.append((total, len(targets)))
     return losses
 
 
