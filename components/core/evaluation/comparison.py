@@ -206,14 +206,11 @@ def _notes(
         notes.append(
             f"Only {contexts} different contexts: the intervals hold for these texts and say little about others."
         )
+    cut_what = "Prompts that lost their oldest turns" if loss_on else "Contexts cut at their end"
     cut: dict[int, list[str]] = {}
     for name, found in predictions.items():
         cut.setdefault(sum(found.cut), []).append(name)
-    notes += [
-        f"Contexts cut at their end to fit the model: {number} ({', '.join(names)})."
-        for number, names in cut.items()
-        if number
-    ]
+    notes += [f"{cut_what} to fit the model: {number} ({', '.join(names)})." for number, names in cut.items() if number]
     if any(stays_on_a_line(candidate, rows) for candidate in candidates):
         notes.append(
             "An answer ends at its first line break, for all models alike: a base model does not stop by itself."

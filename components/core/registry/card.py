@@ -168,9 +168,7 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
     ]
     intro = "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."
     if in_messages:
-        intro = (
-            "The chat template is part of the model: it was trained with this one and does worse with another."
-        )
+        intro = "The chat template is part of the model: it was trained with this one and does worse with another."
     if adapter and not is_hub_id(facts.base_model_id):
         intro += (
             f" The adapter loads on `{facts.base_model_id}`, which is not on the Hub: first write the folder where you "
@@ -228,7 +226,8 @@ def _limits(facts: RunFacts) -> str:
     return "\n".join(
         [
             "- It was judged on held-out rows of its own dataset only; other topics and languages are untested.",
-            "- It can answer wrongly and with confidence. Check answers that matter against the context.",
+            "- It can answer wrongly and with confidence. Check answers that matter"
+            + (" against the context." if facts.task == "context_qa" else "."),
             f"- It was trained on sequences of at most {facts.max_length} tokens, prompt and answer together.",
             "- It inherits the biases and the knowledge of its base model and its data.",
         ]
