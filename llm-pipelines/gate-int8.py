@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from components.core.errors import EXIT_REFUSED, DataError, StorageError, user_errors
+from components.core.errors import EXIT_REFUSED, ConfigError, DataError, StorageError, user_errors
 from components.core.settings import load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
@@ -46,6 +46,8 @@ def gate_int8(model: Path, dataset: Path, tolerance: float, max_rows: int | None
 
     served = read_model_folder(model)
     task_config, config = _read_recipe(served.info, model / MODEL_INFO_FILE)
+    if task_config.name != "context_qa":
+        raise ConfigError(f"{model} is of {task_config.name}; int8 is judged for models of context_qa only.")
     verify_checksums(model)
     if not os.access(model, os.W_OK):
         raise StorageError(f"cannot write the verdict into {model}. Copy the folder to where you may write.")

@@ -11,11 +11,13 @@ from components.core.settings import STARTER_DIR, Settings, load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
 from .predicting import HEAD_TASKS, ask_endpoint, describe_endpoint, in_short  # type: ignore[import-not-found]
-from .serving import ask, start_servers, stop_servers  # type: ignore[import-not-found]
+from .serving import ask, converse, start_servers, stop_servers  # type: ignore[import-not-found]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-_SAMPLE = {
+Sample = dict[str, Any]
+"""`context` and `question`, or `messages`."""
+_SAMPLE: Sample = {
     "context": "The lighthouse on Tern Island was built in 1881. Its keeper for thirty years was Ada Morrow, who "
     "painted the tower white and red.",
     "question": "Who kept the lighthouse for thirty years?",
@@ -50,7 +52,7 @@ def serve_and_ask(
     model: str,
     settings: Settings,
     revision: str | None,
-    sample: dict[str, str],
+    sample: Sample,
     api_port: int = 8080,
     ui_port: int = 8501,
 ) -> None:
@@ -59,28 +61,47 @@ def serve_and_ask(
     api, page = start_servers(model, settings.whetstone_home, revision, api_port, ui_port)
     served = describe_endpoint(api.address)
     if served["task"] in HEAD_TASKS:
-        row = {"text": _SAMPLE["context"]} | ({"text_pair": _SAMPLE["question"]} if served["pair"] else {})
-        predict, answer = "POST /v1/models/llm-api:predict", ask_endpoint(api.address, row)
-        print(
-            "".join(f"\n{title:<19}{text}" for title, text in zip(("Text", "Second text"), row.values(), strict=False))
-        )
-        print(f"Answer             {in_short(answer)}")
+        route = _predict(api.address, served["pair"])
+    elif "messages" in sample:
+        route = _converse(api.address, sample)
     else:
-        predict, answer = "POST /generate", ask(api.address, sample["question"], sample["context"])
-        print(f"\nContext            {sample['context']}")
-        print(f"Question           {sample['question']}")
-        print(f"Answer             {answer['response']}   ({_evidence(answer, sample['context'])})")
+        route = _ask_question(api.address, sample)
     print(f"\nPage               {page.address}")
-    print(f"API                {api.address} ({predict}; {api.address}/docs)")
+    print(f"API                {api.address} (POST {route}; {api.address}/docs)")
     print(f"Logs               {settings.whetstone_home / 'serving'}")
     print("Stop both with     make stop")
 
 
-def first_answerable(rows: Path) -> dict[str, str]:
-    """The first row of a prepared split that has an answer, as a sample question."""
+def _predict(address: str, pair: bool) -> str:
+    row = {"text": _SAMPLE["context"]} | ({"text_pair": _SAMPLE["question"]} if pair else {})
+    answer = ask_endpoint(address, row)
+    print("".join(f"\n{title:<19}{text}" for title, text in zip(("Text", "Second text"), row.values(), strict=False)))
+    print(f"Answer             {in_short(answer)}")
+    return "/v1/models/llm-api:predict"
+
+
+def _converse(address: str, sample: Sample) -> str:
+    answer = converse(address, sample["messages"])
+    print("\n" + "\n".join(f"{each['role'].capitalize():<18} {each['content']}" for each in sample["messages"]))
+    print(f"{'Assistant':<18} {answer}")
+    return "/openai/v1/chat/completions"
+
+
+def _ask_question(address: str, sample: Sample) -> str:
+    answer = ask(address, sample["question"], sample["context"])
+    print(f"\nContext            {sample['context']}")
+    print(f"Question           {sample['question']}")
+    print(f"Answer             {answer['response']}   ({_evidence(answer, sample['context'])})")
+    return "/generate"
+
+
+def first_answerable(rows: Path) -> Sample:
+    """The first row of a prepared split that has an answer, as a sample question or conversation."""
     with rows.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
+            if "messages" in row:
+                return {"messages": row["messages"][:-1]}
             if row["answers"]["text"]:
                 return {"context": row["context"], "question": row["question"]}
     return _SAMPLE
@@ -100,10 +121,13 @@ def _newest(settings: Settings) -> str:
     return str(found[-1].parent)
 
 
-def _sample_for(model: str) -> dict[str, str]:
+def _sample_for(model: str) -> Sample:
     """A question of the kind that a model was trained on, where that is known."""
-    info = Path(model) / "model_info.json"
-    if info.is_file() and json.loads(info.read_text(encoding="utf-8")).get("dataset", {}).get("id") == "starter":
+    path = Path(model) / "model_info.json"
+    info = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if info.get("task") == "chat_completion":
+        return {"messages": [{"role": "user", "content": "What can you help me with?"}]}
+    if info.get("dataset", {}).get("id") == "starter":
         return first_answerable(STARTER_DIR / "data" / "test.jsonl")
     return _SAMPLE
 

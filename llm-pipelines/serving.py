@@ -19,10 +19,21 @@ from components.core.deployment.local_servers import (
     write_record,
 )
 
-__all__ = ["QuestionRefused", "Server", "ServingError", "ask", "end_server", "endpoint_environment", "start_api"]
+__all__ = [
+    "QuestionRefused",
+    "Server",
+    "ServingError",
+    "ask",
+    "converse",
+    "end_server",
+    "endpoint_environment",
+    "start_api",
+]
 
 ANSWER_SECONDS = 600.0
 """Longest time for one answer."""
+SAMPLE_TOKENS = 200
+"""Longest answer to a sample message."""
 _RECORD = "servers.json"
 
 
@@ -100,6 +111,28 @@ def ask(address: str, question: str, context: str, client: Any = None, **fields:
     if response.status_code != 200:
         raise ServingError(f"the endpoint answered {response.status_code}: {content.get('error')}")
     return dict(content)
+
+
+def converse(address: str, messages: list[dict[str, str]]) -> str:
+    """Let the endpoint continue a conversation.
+
+    Raises:
+        ServingError: If it does not answer.
+    """
+    import httpx
+
+    try:
+        response = httpx.post(
+            f"{address}/openai/v1/chat/completions",
+            json={"model": "", "messages": messages, "max_tokens": SAMPLE_TOKENS},
+            timeout=ANSWER_SECONDS,
+        )
+        content = response.json()
+        if response.status_code == 200:
+            return str(content["choices"][0]["message"]["content"])
+    except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+        raise ServingError(f"the endpoint at {address} does not answer: {error}. Look at its log.") from error
+    raise ServingError(f"the endpoint answered {response.status_code}: {content.get('error')}")
 
 
 def _without_secrets(environment: dict[str, str]) -> dict[str, str]:

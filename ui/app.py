@@ -15,7 +15,7 @@ from ui.contract import Task
 from ui.problems import Problem
 from ui.settings import load_settings
 from ui.status import look, show_status
-from ui.tasks import context_qa, prediction
+from ui.tasks import chat, context_qa, prediction
 
 HERE = Path(__file__).parent
 
@@ -35,6 +35,7 @@ PAGES = {
         "Paste a text, ask a question, and see which words of the text hold the answer.",
         context_qa.draw,
     ),
+    "chat_completion": Page("Talk", "Write a message and see how the model goes on.", chat.draw),
     "single_label": Page("Label a text", "Paste a text and see its label, and how probable the model finds each."),
     "multi_label": Page("Label a text", "Paste a text and see all labels that fit it, each against its threshold."),
     "regression": Page("Rate a text", "Paste a text and see the number that the model gives it."),

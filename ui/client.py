@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from ui.contract import Answer, Feedback, Health, Message, ModelNames, Predictions, Receipt, Task
+from ui.contract import Answer, Completion, Feedback, Health, Message, ModelNames, Predictions, Receipt, Task
 from ui.events import read_events
 from ui.problems import Problem, refused, sentence
 from ui.settings import Settings
@@ -61,7 +61,7 @@ class EndpointClient:
             return known
         try:
             task = self._got("task", Task)
-            if task.task == "context_qa":
+            if task.task in ("context_qa", "chat_completion"):
                 return task
             names = self._got("v1/models", ModelNames).models
         except Problem:
@@ -80,6 +80,14 @@ class EndpointClient:
             said = f"{len(instances)} were sent and {len(found.predictions)} came back."
             raise Problem("garbled", "The predictions do not fit the texts", said=said, advice="Try again.")
         return found
+
+    def converse(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Ask for the next turn of a conversation."""
+        with self._explained():
+            response = self._http.post("openai/v1/chat/completions", json={"model": "", "messages": list(messages)})
+        if not response.is_success:
+            raise self._refused(response, response.content[:LONGEST_ERROR_BODY], asked="message")
+        return self._parsed(Completion, response.content).choices[0].message.content
 
     def generate(self, question: str, context: str, session_id: str) -> Generator[str | Answer]:
         """Yield the pieces of the answer as they arrive, and the complete answer last.

@@ -1,8 +1,8 @@
 """What the endpoint says over HTTP, as the page understands it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Message(BaseModel):
@@ -68,7 +68,7 @@ class Task(Message):
     """What the served model does."""
 
     task: str
-    """context_qa, single_label, multi_label, regression or ner."""
+    """context_qa, chat_completion, single_label, multi_label, regression or ner."""
     labels: tuple[str, ...] = ()
     """In the model's order; tags for ner."""
     thresholds: tuple[float, ...] | None = None
@@ -115,6 +115,24 @@ class Predictions(Message):
     model: str = ""
     revision: str = ""
     trace_id: str | None = None
+
+
+class Turn(Message):
+    """What the model says in a conversation."""
+
+    content: str
+
+
+class Choice(Message):
+    """One way to go on."""
+
+    message: Turn
+
+
+class Completion(Message):
+    """The next turn of a conversation, in OpenAI's shape."""
+
+    choices: Annotated[tuple[Choice, ...], Field(min_length=1)]
 
 
 class ModelNames(Message):

@@ -138,9 +138,9 @@ class HealthBody(Schema):
 class TaskBody(Schema):
     """What the served model does."""
 
-    task: Literal["context_qa", "single_label", "multi_label", "regression", "ner"]
+    task: Literal["context_qa", "chat_completion", "single_label", "multi_label", "regression", "ner"]
     labels: list[str]
-    """In the order of the model's outputs; tags for `ner`; none for `regression` and `context_qa`."""
+    """In the order of the model's outputs; tags for `ner`; none for a number or a text."""
     thresholds: list[float] | None
     """`multi_label`: the probability from which each label counts."""
     scale: dict[str, float] | None

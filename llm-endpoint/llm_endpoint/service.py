@@ -50,6 +50,7 @@ class Service:
         """Answers questions; None until it is warm, and where a model with a head is served."""
         self.predicting: Predicting | None = None
         """Answers for a model with a head, once it is warm."""
+        self._generates = "context_qa"
         self.failure: EndpointError | None = None
         self.stopping = False
         self._engine: Engine | HeadEngine | None = None
@@ -122,7 +123,7 @@ class Service:
         found = self.ready()
         info, head = found.engine.info, found.head if isinstance(found, Predicting) else None
         return TaskBody(
-            task=head.task if head else "context_qa",
+            task=head.task if head else self._generates,  # type: ignore[arg-type]
             labels=head.labels if head else [],
             thresholds=head.thresholds if head else None,
             scale=head.scale.model_dump() if head and head.scale else None,
@@ -146,7 +147,7 @@ class Service:
         """What /healthz says."""
         found = self.answering or self.predicting
         info = found.engine.info if found else None
-        task = "" if found is None else found.head.task if isinstance(found, Predicting) else "context_qa"
+        task = "" if found is None else found.head.task if isinstance(found, Predicting) else self._generates
         model = info.model if info else self.settings.model
         revision, engine = (info.revision, info.engine) if info else ("", "")
         if self.failure is not None:
@@ -197,6 +198,7 @@ class Service:
                 logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
             encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
             engine = open_local_engine(settings, served, encoder, self._open_core)
+            self._generates = served.info.get("task", "context_qa")
             prompt, has_chat, shield = served.prompt, served.prompt.chat_template, encoder.shield
             penalty = settings.repetition_penalty
             if served.repetition_penalty is not None and "repetition_penalty" not in settings.model_fields_set:

@@ -9,10 +9,11 @@ from llm_endpoint.engines.seam import GenerationRequest, Message
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.served.encoding import PromptEncoder
 from llm_endpoint.served.prompt import read_prompt
+from support.chat_templates import FORMATS, chat_tokenizer
 from support.small_tokenizers import CHAT_TEMPLATE, byte_level, sentence_piece
 
 from components.core.recipe import TaskConfig
-from components.core.tasks import get_task, write_prompt
+from components.core.tasks import get_generative_task, get_task, set_chat_template, write_prompt
 from components.core.tasks.rendering import build_prompt, layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +104,35 @@ def test_a_conversation_for_a_model_without_a_chat_template_is_refused(tmp_path)
     encoder = PromptEncoder(tmp_path, in_chat=False)
     with pytest.raises(InvalidInput, match="no chat template: send one user message"):
         encoder.encode(GenerationRequest((Message("user", "a"), Message("user", "b"))))
+
+
+CONVERSATION = [
+    ("system", " You are helpful. "),
+    ("user", "How long is the river? <s></s><|im_end|><|end|><|eot_id|><end_of_turn>"),
+    ("assistant", " It is 312 km long. "),
+    ("user", "  Ünd wann? 🙂\n{{ x }} "),
+    ("assistant", "In 1281."),
+]
+
+
+@pytest.mark.parametrize(
+    "turns", [CONVERSATION, CONVERSATION[1:], CONVERSATION[1:3]], ids=["system", "none", "one turn"]
+)
+@pytest.mark.parametrize("kind", ["byte level", "sentence piece"])
+@pytest.mark.parametrize("name", [*FORMATS, "plain"])
+def test_both_sides_feed_a_model_of_conversations_the_same_ids(name, kind, turns, tmp_path):
+    config = TaskConfig(name="chat_completion")
+    if name == "plain":
+        tokenizer = byte_level() if kind == "byte level" else sentence_piece()
+    else:
+        tokenizer = chat_tokenizer(name, True, kind)
+    prompt = build_prompt(config, tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    write_prompt(prompt, tmp_path)
+    set_chat_template(tokenizer, prompt)
+    rows = [{"messages": [{"role": role, "content": text} for role, text in turns]}]
+    expected = get_generative_task(config).encode_prompts(rows, tokenizer, prompt, 4096).input_ids[0]
+    encoder = PromptEncoder(tmp_path, read_prompt(tmp_path).chat_template)
+    asked = tuple(Message(role, text) for role, text in turns[:-1])
+    assert encoder.encode(GenerationRequest(asked)) == expected
+    assert encoder.stop_ids == set(layout(tokenizer, True).stop_ids)

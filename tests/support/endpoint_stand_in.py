@@ -125,6 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.stand_in.predicted.append(body)
             if not self._refused():
                 self._send(200, predictions(self.stand_in.task, body["instances"]))
+        elif self.path == "/openai/v1/chat/completions":
+            self.stand_in.questions.append(body)
+            if not self._refused():
+                said = f"You said <b>{body['messages'][-1]['content']}</b>"
+                self._send(200, {"choices": [{"index": 0, "message": {"role": "assistant", "content": said}}]})
         elif self.path == "/generate":
             self.stand_in.questions.append(body)
             self._generate(body)

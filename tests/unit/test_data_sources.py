@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.core.data.sources import open_source
+from components.core.data.sources import local_path, open_source
 from components.core.data.sources.download import download, probe, without_secrets
 from components.core.errors import DataError, StorageError
 from components.core.recipe import DataConfig
@@ -202,3 +202,8 @@ def test_the_version_of_an_address_is_its_etag_or_date():
     assert probe("http://host/a", serve(last_modified="Mon")).startswith("Mon")
     assert probe("http://host/a", serve(404)) == ""
     assert without_secrets("https://u:p@host:8080/a/b.jsonl?x=y") == "https://host:8080/a/b.jsonl"
+
+
+def test_a_task_without_an_embedded_dataset_says_so():
+    with pytest.raises(StorageError, match=r"no embedded dataset of the task chat_completion. Name yours"):
+        local_path(DataConfig(), "chat_completion")

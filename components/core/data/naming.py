@@ -28,6 +28,8 @@ _SYNONYMS = {
     "score": ("label", "target", "rating", "value", "similarity", "similarity_score", "stars", "labels"),
     "tokens": ("words", "token", "sentence"),
     "ner_tags": ("tags", "labels", "ner", "entities", "tag"),
+    "messages": ("conversations", "conversation", "chat", "turns", "dialog", "dialogue"),
+    "prompt": ("question", "instruction"),
     "is_impossible": ("impossible", "unanswerable", "no_answer"),
 }
 

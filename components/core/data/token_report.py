@@ -36,6 +36,7 @@ def write_token_report(
     }
     report = {"max_seq_length": maximum, "tokens": tokens.model_dump(), "splits": splits}
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    in_messages = prompt.format == "messages"
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Tokens</title>",
         f"<style>{STYLE}{TOKEN_STYLE}</style>",
@@ -44,7 +45,8 @@ def write_token_report(
     ]
     for split, split_counts in counts.items():
         parts.append(f"<h2>{split}</h2>{draw_lengths(splits[split]['histogram'], maximum, maximum)}")
-        parts.append(list_rows("Context cut to fit", split_counts.cut, splits[split]["cut_rows"]))
+        cut = "Oldest turns, or the end of the last answer, left out to fit" if in_messages else "Context cut to fit"
+        parts.append(list_rows(cut, split_counts.cut, splits[split]["cut_rows"]))
         if not split_counts.prompts_only:
             dropped = "Dropped: question and answer do not fit, or no token would carry the loss"
             parts.append(list_rows(dropped, split_counts.dropped, splits[split]["dropped_rows"]))
@@ -54,7 +56,8 @@ def write_token_report(
 
 
 def _in_words(tokens: TokensConfig, prompt: Prompt) -> str:
-    too_long = "have their context cut around the answer" if tokens.on_too_long == "window" else "are dropped"
+    cut = "lose their oldest turns" if prompt.format == "messages" else "have their context cut around the answer"
+    too_long = cut if tokens.on_too_long == "window" else "are dropped"
     packed = "Several rows share a sequence." if tokens.packing else "Each row has its own sequence."
     layout = "in the tokenizer's chat template" if prompt.chat_template else "as plain text, without a chat template"
     return f"Rows that are too long {too_long}. {packed} Prompts are written {layout}."

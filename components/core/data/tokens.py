@@ -18,7 +18,7 @@ from components.core.errors import DataError, StorageError
 from components.core.recipe import ModelConfig, TaskConfig, TokensConfig
 from components.core.registry.base_model import read_tokenizer, resolve_tokenizer, tokenizer_files
 from components.core.settings import Settings
-from components.core.tasks import Prompt, Row, Task, get_generative_task, write_prompt
+from components.core.tasks import Prompt, Row, Task, get_generative_task, set_chat_template, write_prompt
 from components.core.tasks.rendering import build_prompt, layout
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,9 @@ def tokenize_dataset(
         maximum = min(tokens.max_seq_length, source.max_positions or 10**9, int(min(tokenizer.model_max_length, 1e9)))
         if maximum < tokens.max_seq_length:
             logger.warning("tokens.max_seq_length %d is lowered to the model's %d", tokens.max_seq_length, maximum)
-        run = _Run(get_generative_task(task), tokenizer, build_prompt(task, tokenizer), maximum, tokens)
+        prompt = build_prompt(task, tokenizer)
+        set_chat_template(tokenizer, prompt)
+        run = _Run(get_generative_task(task), tokenizer, prompt, maximum, tokens)
         counts = {split: run.write_split(dataset_dir, split, folder / f"{split}.arrow") for split in TRAINED_SPLITS}
         counts["test"] = run.look_at_prompts(dataset_dir)
         write_prompt(run.prompt, folder)

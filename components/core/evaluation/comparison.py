@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from components.core.errors import StorageError
+from components.core.errors import ConfigError, StorageError
 from components.core.evaluation.bootstrap import MIN_GROUPS, count_changed, estimate_means, group_numbers
 from components.core.evaluation.candidates import (
     Candidate,
@@ -18,6 +18,7 @@ from components.core.evaluation.candidates import (
 )
 from components.core.evaluation.gate import judge
 from components.core.evaluation.held_out import read_dataset_fingerprint, read_test_rows
+from components.core.evaluation.likelihood import METRICS, add_likelihood
 from components.core.evaluation.predictions import Answers, Predictions, fingerprint_rows, predict, stays_on_a_line
 from components.core.evaluation.report import write_report
 from components.core.evaluation.results import (
@@ -35,7 +36,7 @@ from components.core.evaluation.results import (
 from components.core.evaluation.summary import summarize_markdown
 from components.core.recipe import EvaluationConfig, GateConfig, ModelConfig, TaskConfig
 from components.core.settings import Settings
-from components.core.tasks import Row, Task, get_generative_task
+from components.core.tasks import Row, Task, get_generative_task, group_of, references_of, view_row
 
 FEW_ROWS = 30
 
@@ -57,18 +58,21 @@ def evaluate(
     not an error.
 
     Raises:
-        ConfigError: If the answer length leaves no room for a prompt.
+        ConfigError: If the answer length leaves no room for a prompt, or the gate asks for a metric of another task.
         DataError: If the test rows are missing or none are left.
         StorageError: If a model cannot be read, or the results cannot be written.
     """
     started = time.monotonic()
+    reader = get_generative_task(task)
+    metrics = [*reader.metric_names, *(METRICS if reader.loss_on else ())]
+    if gate.metric not in metrics:
+        raise ConfigError(f"gate.metric={gate.metric} is none of {task.name}. Choose one of {', '.join(metrics)}.")
     rows = read_test_rows(dataset_dir, evaluation.max_rows, evaluation.seed)
     fingerprint = read_dataset_fingerprint(dataset_dir)
     tuned = tuned_candidate(model_dir, model, settings)
     candidates = [base_candidate(model, tuned.prompt, settings), tuned]
     if champion_dir is not None:
         candidates.append(champion_candidate(champion_dir, model, settings))
-    reader = get_generative_task(task)
     predictions = {
         candidate.name: predict(candidate, reader, rows, evaluation, settings.cache) for candidate in candidates
     }
@@ -76,11 +80,15 @@ def evaluate(
         candidate.name: _read_answers(candidate, predictions[candidate.name], reader, rows) for candidate in candidates
     }
     slices = compare(rows, {name: found.scores for name, found in answers.items()}, reader.metric_names, evaluation)
+    if reader.loss_on:
+        losses = {name: found.losses for name, found in predictions.items()}
+        groups = group_numbers([group_of(row) for row in rows])
+        slices[ALL_ROWS] = add_likelihood(slices[ALL_ROWS], losses, groups, evaluation)
     same = frozenset(each.name for each in candidates if each is not tuned and _same_model(each, tuned))
-    contexts = len({row["context"] for row in rows})
+    contexts = len({group_of(row) for row in rows})
     result = Evaluation(
         task=task.name,
-        metrics=list(reader.metric_names),
+        metrics=metrics,
         gate_metric=gate.metric,
         confidence=evaluation.confidence,
         bootstrap_samples=evaluation.bootstrap_samples,
@@ -94,7 +102,7 @@ def evaluate(
         models={each.name: _facts(each, predictions[each.name]) for each in candidates},
         slices=slices,
         verdict=judge(gate, slices[ALL_ROWS], same, evaluation.confidence, slices.get("has_answer")),
-        notes=_notes(rows, contexts, candidates, predictions),
+        notes=_notes(rows, contexts, candidates, predictions, reader.loss_on),
         dataset_fingerprint=fingerprint,
         test_fingerprint=fingerprint_rows(rows),
         seconds=time.monotonic() - started,
@@ -136,7 +144,7 @@ def compare(
         metrics: Names of the metrics.
         config: Resamples, coverage and seed.
     """
-    answerable = [bool(row["answers"]["text"]) for row in rows]
+    answerable = [bool(references_of(row)) for row in rows]
     members: dict[str, list[int]] = {ALL_ROWS: list(range(len(rows)))}
     if 0 < sum(answerable) < len(rows):
         members["has_answer"] = [number for number, yes in enumerate(answerable) if yes]
@@ -158,7 +166,7 @@ def _compare_slice(
         for model, metric in pairs
         if model != "tuned"
     }
-    groups = group_numbers([rows[n]["context"] for n in numbers])
+    groups = group_numbers([group_of(rows[n]) for n in numbers])
     values = np.stack([*columns.values(), *gaps.values()], axis=1)
     estimates = estimate_means(values, groups, config.bootstrap_samples, config.confidence, config.seed)
     found: dict[ModelName, dict[str, Score]] = {model: {} for model in scores}
@@ -187,6 +195,7 @@ def _notes(
     contexts: int,
     candidates: Sequence[Candidate],
     predictions: Mapping[ModelName, Predictions],
+    loss_on: str,
 ) -> list[str]:
     notes = []
     if len(rows) < FEW_ROWS:
@@ -197,29 +206,31 @@ def _notes(
         notes.append(
             f"Only {contexts} different contexts: the intervals hold for these texts and say little about others."
         )
+    cut_what = "Prompts that lost their oldest turns" if loss_on else "Contexts cut at their end"
     cut: dict[int, list[str]] = {}
     for name, found in predictions.items():
         cut.setdefault(sum(found.cut), []).append(name)
-    notes += [
-        f"Contexts cut at their end to fit the model: {number} ({', '.join(names)})."
-        for number, names in cut.items()
-        if number
-    ]
+    notes += [f"{cut_what} to fit the model: {number} ({', '.join(names)})." for number, names in cut.items() if number]
     if any(stays_on_a_line(candidate, rows) for candidate in candidates):
         notes.append(
             "An answer ends at its first line break, for all models alike: a base model does not stop by itself."
         )
+    if loss_on:
+        notes.append(
+            f"Loss, in nats per token, and perplexity are those of {loss_on} of the test rows. Lower is better; a "
+            "difference above 0 is a gain, as with the other metrics."
+        )
+    tokens = {tuple(count for _, count in found.losses) for found in predictions.values()}
+    if len(tokens) > 1:
+        notes.append("The models cut the rows into other tokens, or read less of them: their losses compare roughly.")
     return notes
 
 
 def _write_predictions(path: Path, rows: Sequence[Row], answers: Mapping[ModelName, Answers]) -> None:
     with path.open("w", encoding="utf-8") as stream:
         for number, row in enumerate(rows):
-            record: dict[str, Any] = {
-                "id": row["id"],
-                "question": row["question"],
-                "references": row["answers"]["text"],
-            }
+            view = view_row(row)
+            record: dict[str, Any] = {"id": row["id"], "question": view.question, "references": view.references}
             record.update((name, found.answers[number]) for name, found in answers.items())
             record["scores"] = {name: found.scores[number] for name, found in answers.items()}
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from components.core.errors import DataError
-from components.core.tasks import Row
+from components.core.tasks import Row, view_row
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ def read_rows(path: Path, max_rows: int | None, seed: int) -> list[Row]:
 def _parse(line: str, path: Path, number: int) -> Row:
     try:
         row = json.loads(line)
-        texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
-        strings = [row["context"], row["question"], *texts]
-        if not all(isinstance(text, str) for text in strings) or len(texts) != len(starts):
-            raise TypeError("context, question or answers have the wrong type")
+        view = view_row(row)
+        strings = [view.context, view.question, *view.references]
+        if not all(isinstance(text, str) for text in strings) or len(view.references) != len(view.starts):
+            raise TypeError("a text is missing or has the wrong type")
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}, row {number}: not a canonical row ({type(error).__name__}: {error}). "

@@ -5,15 +5,16 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import ConfigError
 from components.core.evaluation.candidates import Candidate, load
 from components.core.evaluation.generation import generate_greedy, stop_rule
+from components.core.evaluation.likelihood import RowLoss, answer_losses
 from components.core.recipe import EvaluationConfig
-from components.core.tasks import Row, Task
+from components.core.tasks import Row, Task, references_of, set_chat_template
 from components.core.tasks.rendering import layout
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class Predictions:
     """Rows whose context lost its end to fit."""
     seconds: float
     cached: bool
+    losses: list[RowLoss] = field(default_factory=list)
+    """Likelihood of each row's right answers; empty for a task that is not measured by it."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,14 @@ def predict(
         StorageError: If the model cannot be loaded.
     """
     one_line = stays_on_a_line(candidate, rows)
-    path = cache_dir / "predictions" / f"{_cache_key(candidate, rows, config, one_line)}.json"
-    known = _read_cache(path, len(rows))
+    path = cache_dir / "predictions" / f"{_cache_key(candidate, task, rows, config, one_line)}.json"
+    known = _read_cache(path, len(rows), bool(task.loss_on))
     if known is not None:
         logger.info("%s: %d answers taken from the cache", candidate.name, len(rows))
         return known
     started = time.monotonic()
     model, tokenizer = load(candidate)
+    set_chat_template(tokenizer, candidate.prompt)
     limit = _context_length(model.config.get_text_config(), tokenizer) - config.max_new_tokens
     if limit < 1:
         raise ConfigError(
@@ -85,7 +89,11 @@ def predict(
     texts = tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     if one_line:
         texts = [text.strip().partition("\n")[0] for text in texts]
-    found = Predictions(texts, prompts.cut, time.monotonic() - started, cached=False)
+    losses: list[RowLoss] = []
+    if task.loss_on:
+        whole = task.encode(rows, tokenizer, candidate.prompt, limit + config.max_new_tokens, True)
+        losses = answer_losses(model, whole)
+    found = Predictions(texts, prompts.cut, time.monotonic() - started, cached=False, losses=losses)
     logger.info(
         "%s: answered %d rows in %.1f s (%d tokens)", candidate.name, len(rows), found.seconds, sum(map(len, answers))
     )
@@ -100,7 +108,7 @@ def stays_on_a_line(candidate: Candidate, rows: Sequence[Row]) -> bool:
     run over lines, or the model has learned to end a chat turn.
     """
     return not candidate.prompt.chat_template and not any(
-        "\n" in reference for row in rows for reference in row["answers"]["text"]
+        "\n" in reference for row in rows for reference in references_of(row)
     )
 
 
@@ -109,7 +117,7 @@ def _context_length(config: Any, tokenizer: Any) -> int:
     return min(int(limit) for limit in limits if limit)
 
 
-def _cache_key(candidate: Candidate, rows: Sequence[Row], config: EvaluationConfig, one_line: bool) -> str:
+def _cache_key(candidate: Candidate, task: Task, rows: Sequence[Row], config: EvaluationConfig, one_line: bool) -> str:
     import torch
     import transformers
 
@@ -125,24 +133,29 @@ def _cache_key(candidate: Candidate, rows: Sequence[Row], config: EvaluationConf
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "transformers": transformers.__version__,
     }
+    if task.loss_on:
+        identity["loss_on"] = task.loss_on
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _read_cache(path: Path, rows: int) -> Predictions | None:
+def _read_cache(path: Path, rows: int, with_losses: bool) -> Predictions | None:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        found = Predictions(list(stored["texts"]), list(stored["cut"]), 0.0, cached=True)
+        losses = [(float(loss), int(tokens)) for loss, tokens in stored.get("losses", [])]
+        found = Predictions(list(stored["texts"]), list(stored["cut"]), 0.0, cached=True, losses=losses)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s is damaged (%s); the model is asked again", path, error)
         return None
-    return found if len(found.texts) == len(found.cut) == rows else None
+    whole = len(found.texts) == len(found.cut) == rows and len(losses) == (rows if with_losses else 0)
+    return found if whole else None
 
 
 def _write_cache(path: Path, found: Predictions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # written aside and renamed, so that a killed run or two at once never leave half a file
     partial = path.with_name(f".{path.name}.{time.time_ns()}.partial")
-    partial.write_text(json.dumps({"texts": found.texts, "cut": found.cut}, ensure_ascii=False), encoding="utf-8")
+    content = {"texts": found.texts, "cut": found.cut} | ({"losses": found.losses} if found.losses else {})
+    partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     partial.replace(path)

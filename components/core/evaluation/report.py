@@ -13,16 +13,18 @@ from components.core.evaluation.charts import Curve, draw_axis, draw_bars, draw_
 from components.core.evaluation.predictions import Answers
 from components.core.evaluation.results import (
     ALL_ROWS,
+    IN_UNITS,
     METRIC_LABELS,
     REPORT_FILE,
     SLICE_LABELS,
     Evaluation,
     ModelName,
     points,
-    signed_points,
+    show,
+    show_signed,
 )
 from components.core.registry.names import without_paths
-from components.core.tasks import Row
+from components.core.tasks import Row, RowView, view_row
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +80,10 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": points, "signed": signed_points}
-    worst, best = choose_examples(answers, evaluation.gate_metric, examples)
+    environment.filters["points"] = points
+    # loss is a number of all rows together
+    by_row = evaluation.gate_metric if evaluation.gate_metric in answers["tuned"].scores[0] else evaluation.metrics[0]
+    worst, best = choose_examples(answers, by_row, examples)
     log = read_training_log(model_dir)
     page = environment.get_template(TEMPLATE).render(
         evaluation=evaluation,
@@ -87,14 +91,17 @@ def write_report(
         metric_labels=METRIC_LABELS,
         slice_labels=SLICE_LABELS,
         gate_label=METRIC_LABELS[evaluation.gate_metric],
+        row_label=METRIC_LABELS[by_row],
+        show_score=show,
+        signed=show_signed,
         share=f"{100 * evaluation.confidence:g} %",
         forest=_forest(evaluation),
-        movement=_movement(answers, evaluation.gate_metric),
-        distribution=_distribution(answers, evaluation.gate_metric),
+        movement=_movement(answers, by_row),
+        distribution=_distribution(answers, by_row),
         curves=training_curves(log),
         training_facts=training_facts(model_dir),
-        worst=[_example(rows, answers, number, evaluation.gate_metric) for number in worst],
-        best=[_example(rows, answers, number, evaluation.gate_metric) for number in best],
+        worst=[_example(rows, answers, number, by_row) for number in worst],
+        best=[_example(rows, answers, number, by_row) for number in best],
     )
     (output_dir / REPORT_FILE).write_text(page, encoding="utf-8")
 
@@ -111,25 +118,30 @@ def choose_examples(answers: Mapping[ModelName, Answers], metric: str, count: in
 
 
 def _forest(evaluation: Evaluation) -> dict[str, Any]:
-    """Lines of the forest plot by the other model, all on one scale, and that scale."""
+    """Lines of the forest plot by the other model, all shares on one scale, and that scale; others have their own."""
     gaps = [
         (other, name, metric, gap)
         for name, part in evaluation.slices.items()
         for other, differences in part.differences.items()
         for metric, gap in differences.items()
     ]
-    bounds = plot_bounds([bound for *_, gap in gaps for bound in (gap.low, gap.high)])
+    scales = {metric: metric if metric in IN_UNITS else "points" for *_, metric, _ in gaps}
+    ends: dict[str, list[float]] = {"points": [0.0]}
+    for *_, metric, gap in gaps:
+        ends.setdefault(scales[metric], []).extend((gap.low, gap.high))
+    bounds = {scale: plot_bounds(found) for scale, found in ends.items()}
     lines: dict[str, list[dict[str, Any]]] = {}
     for other, name, metric, gap in gaps:
         lines.setdefault(other, []).append(
             {
                 "label": f"{SLICE_LABELS[name]}, {METRIC_LABELS[metric]}",
                 "gap": gap,
-                "drawing": draw_interval(gap.low, gap.value, gap.high, bounds),
+                "metric": metric,
+                "drawing": draw_interval(gap.low, gap.value, gap.high, bounds[scales[metric]]),
                 "decides": name == ALL_ROWS and metric == evaluation.gate_metric,
             }
         )
-    return {"lines": lines, "axis": draw_axis(bounds)}
+    return {"lines": lines, "axis": draw_axis(bounds["points"])}
 
 
 def _movement(answers: Mapping[ModelName, Answers], metric: str) -> dict[str, int]:
@@ -216,27 +228,27 @@ def _plain(value: Any) -> str:
 
 
 def _example(rows: Sequence[Row], answers: Mapping[ModelName, Answers], number: int, metric: str) -> Example:
-    row = rows[number]
-    context = row["context"]
-    start, end = _gold_span(row)
+    row, view = rows[number], view_row(rows[number])
+    context = view.context
+    start, end = _gold_span(view)
     first, last = max(0, start - _EXCERPT), min(len(context), max(end, start) + _EXCERPT)
     # only a little would be hidden: show it all
     first, last = 0 if first < 80 else first, len(context) if len(context) - last < 80 else last
     complete = first == 0 and last == len(context)
     return Example(
         row_id=row["id"],
-        question=row["question"],
-        references=list(dict.fromkeys(row["answers"]["text"])),
+        question=view.question,
+        references=list(dict.fromkeys(view.references)),
         excerpt=_mark(context, first, last, start, end),
         whole=None if complete else _mark(context, 0, len(context), start, end),
         answers=[(name, found.answers[number], found.scores[number][metric]) for name, found in answers.items()],
     )
 
 
-def _gold_span(row: Row) -> tuple[int, int]:
+def _gold_span(view: RowView) -> tuple[int, int]:
     """Where the first reference stands in the context; an empty span at the start where it does not."""
-    context = row["context"]
-    for text, start in zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True):
+    context = view.context
+    for text, start in zip(view.references, view.starts, strict=True):
         place = start if start >= 0 and context.startswith(text, start) else context.find(text)
         if text and place >= 0:
             return place, place + len(text)

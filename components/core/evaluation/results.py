@@ -20,10 +20,10 @@ METRIC_LABELS = {
     "recall_macro": "Macro recall", "recall_micro": "Micro recall", "recall_samples": "Recall by row",
     "mcc": "Matthews correlation", "auc": "AUC", "calibration_error": "Calibration error",
     "r2": "R²", "pearson": "Pearson correlation", "spearman": "Spearman correlation",
-    "mae": "Mean absolute error", "rmse": "Root mean squared error",
+    "mae": "Mean absolute error", "rmse": "Root mean squared error", "loss": "Loss", "perplexity": "Perplexity",
 }  # fmt: skip
-IN_UNITS = frozenset({"r2", "pearson", "spearman", "mae", "rmse"})
-"""Metrics of numbers, which are shown as they are; all others are shares, shown in points of 100."""
+IN_UNITS = frozenset({"r2", "pearson", "spearman", "mae", "rmse", "loss", "perplexity"})
+"""Metrics that are no shares and are shown as they are; all others are shown in points of 100."""
 SLICE_LABELS = {ALL_ROWS: "All rows", "has_answer": "HasAns", "no_answer": "NoAns"}
 ModelName = Literal["base", "tuned", "champion", "bag_of_words"]
 MODEL_LABELS: dict[ModelName, str] = {

@@ -19,17 +19,25 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+_TASK_KEYS = {
+    "context_qa": ("prompt_template", "no_answer_text", "chat_template"),
+    "chat_completion": ("chat_template", "assistant_turns"),
+}
+
+
 class TaskConfig(Section):
     """What the model learns to do and how a row becomes a prompt."""
 
-    name: Literal["context_qa", "single_label", "multi_label", "regression", "ner"] = "context_qa"
-    """What is learned; the other keys of this section are for `context_qa`, answering a question from a context."""
+    name: Literal["context_qa", "chat_completion", "single_label", "multi_label", "regression", "ner"] = "context_qa"
+    """What is learned: `context_qa` answers a question from a context, `chat_completion` continues a conversation."""
     prompt_template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
     """Prompt with the placeholders {context} and {question}; it is saved with the weights and used for serving."""
     no_answer_text: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = "not in the context"
     """What the model says, and is trained to say, when the context holds no answer."""
     chat_template: Literal["auto", "never"] = "auto"
     """`auto` wraps the prompt in the tokenizer's chat template where it has one; `never` uses the plain prompt."""
+    assistant_turns: Literal["all", "last"] = "all"
+    """`chat_completion`: the assistant turns that carry the loss."""
 
     @field_validator("prompt_template")
     @classmethod
@@ -44,8 +52,10 @@ class TaskConfig(Section):
         fields = type(self).model_fields
         # a pipeline parameter holds every key, so only a changed value says that somebody meant it
         changed = [key for key in fields if key != "name" and getattr(self, key) != fields[key].default]
-        if self.name != "context_qa" and changed:
-            raise ValueError(f"{self.name} has no prompt, yet {', '.join(changed)} is set; remove it")
+        foreign = [key for key in changed if key not in _TASK_KEYS.get(self.name, ())]
+        if foreign:
+            what = "no prompt" if self.name not in _TASK_KEYS else f"only the keys {', '.join(_TASK_KEYS[self.name])}"
+            raise ValueError(f"{self.name} has {what}, yet {', '.join(foreign)} is set; remove it")
         return self
 
 
@@ -211,8 +221,8 @@ class GateConfig(Section):
 
     enabled: bool = True
     """False records the verdict but lets every model pass, with a warning."""
-    metric: Literal["f1", "exact_match"] = "f1"
-    """Metric whose difference is tested."""
+    metric: Literal["f1", "exact_match", "loss"] = "f1"
+    """Metric whose difference is tested; `loss`, of `chat_completion`, in nats per token, where lower is better."""
     minimum: dict[Literal["f1", "exact_match"], Fraction] = {}
     """Smallest score of the tuned model, by metric, for example `{exact_match: 0.6}`."""
     min_improvement: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -8,12 +8,17 @@ from components.core.recipe import RegistryConfig
 from components.core.registry.facts import RunFacts, ScoredSlice
 from components.core.registry.names import is_hub_id
 
-_METRIC_TITLES = {"f1": "F1", "exact_match": "Exact match"}
+_METRIC_TITLES = {"f1": "F1", "exact_match": "Exact match", "loss": "Loss", "perplexity": "Perplexity"}
+_NUMBERS = ("loss", "perplexity")
+"""Metrics that are no shares."""
 _SLICE_TITLES = {"all": "all", "has_answer": "with an answer in the context", "no_answer": "without one"}
 _TASK_TEXT = {
     "context_qa": "answers a question from a context that is given with it, and says `{no_answer}` when the context "
     "does not hold the answer",
+    "chat_completion": "continues conversations in its own chat template",
 }
+_TASK_TYPES = {"context_qa": "question-answering", "chat_completion": "text-generation"}
+"""Of the Hub's list."""
 
 
 def write_card(
@@ -29,7 +34,7 @@ def write_card(
         adapter: The folder holds an adapter, not a whole model.
     """
     sections = [
-        front_matter(facts, registry, license_id, adapter, "text-generation", "question-answering"),
+        front_matter(facts, registry, license_id, adapter, "text-generation", _TASK_TYPES[facts.task]),
         f"# {facts.name}",
         registry.description.strip(),
         _what(facts, prompt, adapter),
@@ -98,7 +103,7 @@ def front_matter(
 def _what(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
     kind = "a low-rank adapter for" if adapter else "a fine-tuned copy of"
     at = f" at revision `{facts.training.base_model_revision}`" if is_hub_id(facts.base_model_id) else ""
-    does = _TASK_TEXT[facts.task].format(no_answer=prompt["no_answer_text"])
+    does = _TASK_TEXT[facts.task].format(no_answer=prompt.get("no_answer_text"))
     return f"This is {kind} `{facts.base_model_id}`{at}. It {does}."
 
 
@@ -123,13 +128,15 @@ def _results(facts: RunFacts) -> str:
 
 def _row(title: str, metric: str, part: ScoredSlice) -> str:
     base, tuned, gap = part.scores["base"][metric], part.scores["tuned"][metric], part.differences["base"][metric]
-    cells = [f"{100 * s.value:.1f} ({100 * s.low:.1f} to {100 * s.high:.1f})" for s in (base, tuned)]
-    cells.append(f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})")
+    by, places = (1, 3) if metric in _NUMBERS else (100, 1)
+    cells = [f"{by * s.value:.{places}f} ({by * s.low:.{places}f} to {by * s.high:.{places}f})" for s in (base, tuned)]
+    cells.append(f"{by * gap.value:+.{places}f} ({by * gap.low:+.{places}f} to {by * gap.high:+.{places}f})")
     return f"| {title} | {_METRIC_TITLES.get(metric, metric)} | {' | '.join(cells)} |"
 
 
 def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
-    lines = ["import re", ""]
+    in_messages = prompt.get("format") == "messages"
+    lines = [] if in_messages else ["import re", ""]
     if adapter:
         lines.append("from peft import AutoPeftModelForCausalLM as AutoModel")
         lines.append("from transformers import AutoTokenizer")
@@ -141,13 +148,13 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
         "tokenizer = AutoTokenizer.from_pretrained(source)",
         "model = AutoModel.from_pretrained(source)",
         "",
-        f"template = {json.dumps(prompt['template'], ensure_ascii=False)}",
-        'values = {"context": "The bridge was opened in 1932.", "question": "When was the bridge opened?"}',
-        r'text = re.sub(r"\{(context|question)\}", lambda match: values[match[1]], template)',
     ]
+    if in_messages:
+        lines.append('messages = [{"role": "user", "content": "When was the bridge opened?"}]')
+    else:
+        lines += _question_lines(prompt)
     if prompt["chat_template"]:
         lines += [
-            'messages = [{"role": "user", "content": text}]',
             "inputs = tokenizer.apply_chat_template(",
             '    messages, add_generation_prompt=True, return_dict=True, return_tensors="pt"',
             ")",
@@ -160,12 +167,23 @@ def _usage(facts: RunFacts, prompt: dict[str, Any], adapter: bool) -> str:
         'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True).strip())',
     ]
     intro = "The prompt is part of the model: it was trained with this one (`prompt.json`) and does worse with another."
+    if in_messages:
+        intro = "The chat template is part of the model: it was trained with this one and does worse with another."
     if adapter and not is_hub_id(facts.base_model_id):
         intro += (
             f" The adapter loads on `{facts.base_model_id}`, which is not on the Hub: first write the folder where you "
             "keep that model into `base_model_name_or_path` of `adapter_config.json`."
         )
     return "\n".join([intro, "", "```python", *lines, "```"])
+
+
+def _question_lines(prompt: dict[str, Any]) -> list[str]:
+    lines = [
+        f"template = {json.dumps(prompt['template'], ensure_ascii=False)}",
+        'values = {"context": "The bridge was opened in 1932.", "question": "When was the bridge opened?"}',
+        r'text = re.sub(r"\{(context|question)\}", lambda match: values[match[1]], template)',
+    ]
+    return [*lines, 'messages = [{"role": "user", "content": text}]'] if prompt["chat_template"] else lines
 
 
 def data_section(facts: RunFacts) -> str:
@@ -208,7 +226,8 @@ def _limits(facts: RunFacts) -> str:
     return "\n".join(
         [
             "- It was judged on held-out rows of its own dataset only; other topics and languages are untested.",
-            "- It can answer wrongly and with confidence. Check answers that matter against the context.",
+            "- It can answer wrongly and with confidence. Check answers that matter"
+            + (" against the context." if facts.task == "context_qa" else "."),
             f"- It was trained on sequences of at most {facts.max_length} tokens, prompt and answer together.",
             "- It inherits the biases and the knowledge of its base model and its data.",
         ]

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ConfigError
 from components.core.recipe import TaskConfig
+from components.core.tasks.chat_completion import ChatCompletion
 from components.core.tasks.context_qa import ContextQA
-from components.core.tasks.prompt import Prompt, read_prompt, write_prompt
+from components.core.tasks.prompt import Prompt, read_prompt, set_chat_template, write_prompt
 from components.core.tasks.seam import Encoded, EncodedPrompts, Finding, Row, RowContract, Task
+from components.core.tasks.views import RowView, group_of, references_of, view_row
 
 if TYPE_CHECKING:
     from components.core.tasks.heads.seam import HeadTask
@@ -23,17 +25,24 @@ __all__ = [
     "Prompt",
     "Row",
     "RowContract",
+    "RowView",
     "Task",
     "get_generative_task",
     "get_head_task",
     "get_task",
+    "group_of",
     "read_prompt",
+    "references_of",
+    "set_chat_template",
+    "view_row",
     "write_prompt",
 ]
 
 
 def get_task(config: TaskConfig) -> RowContract:
     """The task that a recipe names."""
+    if config.name == "chat_completion":
+        return ChatCompletion(config)
     return ContextQA(config) if config.name == "context_qa" else get_head_task(config.name)
 
 
@@ -44,8 +53,10 @@ def get_generative_task(config: TaskConfig) -> Task:
         ConfigError: If it is one that a classification or regression head answers.
     """
     task = get_task(config)
-    if not isinstance(task, ContextQA):
-        raise ConfigError(f"task.name={config.name} generates no text. Use task.name=context_qa here.")
+    if not isinstance(task, ContextQA | ChatCompletion):
+        raise ConfigError(
+            f"task.name={config.name} generates no text. Use task.name=context_qa or task.name=chat_completion here."
+        )
     return task
 
 

@@ -21,6 +21,7 @@ class ContextQA:
     text_columns: Sequence[str] = columns
     target_kind: TargetKind = "answer"
     metric_names: Sequence[str] = ("f1", "exact_match")
+    loss_on = ""
 
     def __init__(self, config: TaskConfig) -> None:
         self.config = config

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.errors import ConfigError
 from components.core.recipe import TaskConfig
-from components.core.tasks.prompt import Prompt
+from components.core.tasks.prompt import Prompt, messages_prompt
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -27,6 +27,10 @@ IGNORED_LABEL = -100
 _NONCE = uuid.uuid4().hex
 _NAME_LENGTH = len(_NONCE) + 6
 _USER, _ANSWER = f"user{_NONCE}", f"answer{_NONCE}"
+_PLAIN_CHAT = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}:\n{{ message['content'] | trim }}{{ eos_token }}\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:\n{% endif %}"
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +100,30 @@ class TextEncoder:
 
 
 def build_prompt(config: TaskConfig, tokenizer: Any) -> Prompt:
-    """The prompt of a recipe for one tokenizer: in its chat template where it has one and the recipe allows it."""
+    """The prompt of a recipe for one tokenizer: in its chat template where it has one and the recipe allows it.
+
+    Conversations are in a plain chat template otherwise, which goes along with the prompt.
+    """
     in_chat = config.chat_template == "auto" and bool(tokenizer.chat_template)
+    if config.name == "chat_completion":
+        return messages_prompt("" if in_chat else plain_chat_template(tokenizer))
     return Prompt(config.prompt_template, in_chat, config.no_answer_text)
+
+
+def plain_chat_template(tokenizer: Any) -> str:
+    """The chat template for a tokenizer that has none: `User:`, a line break, the message, the end token.
+
+    The end token closes the turns of both sides, since a user can write `Assistant:` but no control token.
+
+    Raises:
+        ConfigError: If the tokenizer has no end token, so that no answer could end.
+    """
+    if tokenizer.eos_token is None:
+        raise ConfigError(
+            "the tokenizer has no end token, so that no turn of a conversation could end. Choose another base model."
+        )
+    starts_with_bos = _leading_special_ids(tokenizer) == (tokenizer.bos_token_id,)
+    return ("{{ bos_token }}" if starts_with_bos else "") + _PLAIN_CHAT
 
 
 def text_encoder(tokenizer: Any) -> TextEncoder:

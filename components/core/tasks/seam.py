@@ -77,6 +77,8 @@ class Task(RowContract, Protocol):
 
     metric_names: Sequence[str]
     """Metrics that `score_rows` gives for each row, the most telling first."""
+    loss_on: str
+    """The tokens on which loss and perplexity are measured as well, in words; empty where they say little."""
 
     def encode(self, rows: Sequence[Row], tokenizer: Any, prompt: Prompt, max_length: int, window: bool) -> Encoded:
         """Render and tokenize a batch of rows with the loss on the answer only."""

@@ -18,8 +18,8 @@ PROCESS_BYTES: dict[Device, int] = {"cpu": int(0.6 * 2**30), "cuda": 3 * 2**30}
 """Host memory of Python with torch and transformers, before any weight is loaded."""
 HOLES: dict[Device, float] = {"cpu": 2.0, "cuda": 1.0}
 """Activations come and go in blocks that glibc's allocator keeps and rarely fits again; CUDA's own gives them back."""
-_LABEL_SHARE = {"context_qa": 1 / 8}
-"""Part of a pass's tokens that goes through the output layer, by task: answers are short."""
+_LABEL_SHARE = {"context_qa": 1 / 8, "chat_completion": 7 / 8}
+"""Part of a pass's tokens that goes through the output layer, by task: answers to questions are short."""
 _OPTIMIZER_BYTES = {"adamw_torch": 8, "adafactor": 0}
 """Per trained weight: two fp32 moments; Adafactor's row and column sums are next to nothing."""
 _GRADIENT_BYTES = 4

@@ -43,9 +43,26 @@ class ChatTemplate:
         return str(texts[0])
 
     @cached_property
-    def strips_messages(self) -> bool:
-        """Whether the template strips whitespace around a message."""
-        return f" {_PROBE} " not in self.render([{"role": "user", "content": f" {_PROBE} "}], True)
+    def stripped_roles(self) -> frozenset[str]:
+        """Roles around whose messages the template strips whitespace."""
+        return frozenset(role for role in ("system", "user", "assistant") if self._strips(role))
+
+    @cached_property
+    def folds_system(self) -> bool:
+        """Whether the template knows no system message, or leaves it out."""
+        try:
+            text = self.render([{"role": "system", "content": _PROBE}, {"role": "user", "content": "x"}], True)
+        except InvalidInput:
+            return True
+        return _PROBE not in text
+
+    def _strips(self, role: str) -> bool:
+        before = ["user"] if role == "assistant" else []
+        after = [] if role == "user" else ["user"]
+        messages = [{"role": each, "content": "x"} for each in (*before, role, *after)]
+        # a tab, since templates themselves write spaces and line breaks around messages
+        messages[len(before)]["content"] = spaced = f"\t{_PROBE}\t"
+        return (role != "system" or not self.folds_system) and spaced not in self.render(messages, True)
 
 
 def read_chat_template(folder: Path) -> ChatTemplate:

@@ -79,11 +79,15 @@ class PromptEncoder:
 
     def _render(self, messages: Sequence[Message]) -> str:
         assert self._chat is not None
+        if messages[0].role == "system" and len(messages) > 1 and self._chat.folds_system:
+            # as in training: before the first user message
+            first = Message(messages[1].role, f"{messages[0].content}\n\n{messages[1].content}")
+            messages = [first, *messages[2:]]
         marks = [f"text{_NONCE}n{number}x" for number in range(len(messages))]
         stand_ins = [{"role": m.role, "content": mark} for m, mark in zip(messages, marks, strict=True)]
         text = self.shield(self._chat.render(stand_ins, generation=True))
         for message, mark in zip(messages, marks, strict=True):
-            content = message.content.strip() if self._chat.strips_messages else message.content
+            content = message.content.strip() if message.role in self._chat.stripped_roles else message.content
             text = text.replace(mark, content)
         return text
 

@@ -20,6 +20,7 @@ MODEL_INFO_FILE = "model_info.json"
 ADAPTER_CONFIG = "adapter_config.json"
 _OURS = (PROMPT_FILE, HEAD_FILE, MANIFEST_FILE, MODEL_INFO_FILE, "evaluation.json", "training_info.json")
 """Any of these says that a folder comes from a fine-tuning here, so that all of the contract must hold."""
+GENERATIVE_TASKS = ("context_qa", "chat_completion")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "README.md", "model.onnx", "model.int8.onnx"]
 _REMEDY = "Publish the model folder again."
@@ -94,7 +95,7 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
     prompt, head = STANDARD_PROMPT, None
     if any((folder / name).is_file() for name in _OURS):
         info = _read_info(folder)
-        if info["task"] == "context_qa":
+        if info["task"] in GENERATIVE_TASKS:
             prompt = read_prompt(folder)
         else:
             head = read_head(folder)
@@ -129,7 +130,7 @@ def has_chat_template(folder: Path) -> bool:
 def _read_info(folder: Path) -> dict[str, Any]:
     """model_info.json of a folder that is complete, and of a task that is served here."""
     info = _read_json(folder / MODEL_INFO_FILE) if (folder / MODEL_INFO_FILE).is_file() else {}
-    task, tasks = info.get("task"), ("context_qa", *HEAD_TASKS)
+    task, tasks = info.get("task"), (*GENERATIVE_TASKS, *HEAD_TASKS)
     if task is not None and task not in tasks:
         raise ModelError(f"{folder} was trained for {task}; this endpoint answers {', '.join(tasks)}.")
     has_head = task in HEAD_TASKS or (task is None and (folder / HEAD_FILE).is_file())

@@ -61,8 +61,10 @@ def read_prompt(folder: Path) -> Prompt:
     """
     path = folder / PROMPT_FILE
     try:
-        return Prompt(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        # a model of conversations takes a question about a context as one user message
+        return INSTRUCTION_PROMPT if content.get("format") == "messages" else Prompt(**content)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} is missing or not a prompt ({error}). {_REMEDY}") from error
 
 

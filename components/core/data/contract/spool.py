@@ -124,11 +124,11 @@ class Spool:
 
 
 def text_of(value: Any) -> str:
-    """The text in a value: itself, its words, or the first of its `text` list (an answer without one is empty)."""
+    """The text in a value: itself, its words or messages, or the first of its `text` list (no answer is empty)."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return " ".join(str(item.get("content", "")) if isinstance(item, dict) else str(item) for item in value)
     if isinstance(value, dict):
         texts = value.get("text")
         return str(texts[0]) if isinstance(texts, list) and texts else ""

@@ -38,6 +38,8 @@ def local_path(data: DataConfig, task: str) -> Path | None:
     """
     name = data.dataset_id
     if name == STARTER:
+        if not starter_folder(task).is_dir():
+            raise StorageError(f"there is no embedded dataset of the task {task}. Name yours in data.dataset_id.")
         return starter_folder(task)
     if is_url(name):
         return None
