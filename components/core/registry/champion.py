@@ -9,7 +9,7 @@ from components.core.registry.access import check_access, read_access
 from components.core.registry.hub import download_model
 from components.core.registry.mlflow_store import clear_errors, open_client, sqlite_file
 from components.core.registry.model_folder import read_model_folder
-from components.core.registry.names import CHAMPION, LABEL_TAG, LOCAL_SCHEME
+from components.core.registry.names import CHAMPION, LABEL_TAG, LOCAL_SCHEME, place_of
 from components.core.registry.owners import access_of_version
 from components.core.settings import Settings
 
@@ -36,8 +36,8 @@ def champion_folder(name: str, settings: Settings) -> Path | None:
     if version is None:
         logger.info("No champion of %s yet", name)
         return None
-    logger.info("Champion of %s is version %s (%s)", name, version.version, version.source)
-    return read_model_folder(fetch_source(str(version.source), f"the champion of {name}", settings)).path
+    logger.info("Champion of %s is version %s (%s)", name, version.version, place_of(version))
+    return read_model_folder(fetch_source(place_of(version), f"the champion of {name}", settings)).path
 
 
 def fetch_source(source: str, what: str, settings: Settings) -> Path:
@@ -91,7 +91,7 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
         "description": found.description or "",
         "aliases": sorted(found.aliases),
         "access": access.model_dump(),
-        "uri": found.source,
+        "uri": place_of(found),
         "verdict": tags.get("headline", ""),
         "run": {
             "id": run.info.run_id,

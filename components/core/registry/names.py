@@ -20,8 +20,17 @@ LOCAL_SCHEME = "whetstone:/"
 a path would be of one machine only."""
 
 
+PLACE_TAG = "model_uri"
+"""Tag of a version: where its model folder is; its source is what MLflow's own loader reads."""
+
+
+def place_of(version: Any) -> str:
+    """Where the model folder of a registered version is: `hf://...` or `whetstone:/...`."""
+    return str(version.tags.get(PLACE_TAG) or version.source)
+
+
 def registered_source(uri: str, name: str, version: str) -> str:
-    """The address under which MLflow knows a published model: the Hub's, or `whetstone:/<name>/<version>`."""
+    """The address of a published model in the registry: the Hub's, or `whetstone:/<name>/<version>`."""
     return uri if uri.startswith("hf://") else f"{LOCAL_SCHEME}{name}/{version}"
 
 

@@ -10,7 +10,7 @@ from components.core.errors import RegistryError
 from components.core.registry.access import check_access
 from components.core.registry.champion import find_version
 from components.core.registry.mlflow_store import clear_errors, open_client, sqlite_file
-from components.core.registry.names import CANDIDATE, CHAMPION, LOCAL_SCHEME
+from components.core.registry.names import CANDIDATE, CHAMPION, LOCAL_SCHEME, place_of
 from components.core.registry.owners import access_of_version
 from components.core.settings import Settings
 
@@ -121,7 +121,7 @@ def _moved(version: Any, previous: str | None) -> Moved:
 def _check_usable(client: Any, version: Any, settings: Settings) -> None:
     what = f"{version.name} version {version.version}"
     check_access(access_of_version(client, version), what, settings.namespace)
-    source = str(version.source)
+    source = place_of(version)
     # with a server the folder may be on another machine
     if sqlite_file(settings) is None or not source.startswith(LOCAL_SCHEME):
         return

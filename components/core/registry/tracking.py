@@ -11,9 +11,10 @@ from components.core.recipe import RegistryConfig
 from components.core.registry.access import Access
 from components.core.registry.facts import EVALUATION_FILE, TRAINING_INFO_FILE, RunFacts, read_facts
 from components.core.registry.head_facts import read_head_facts
+from components.core.registry.loadable.packaging import LOADABLE_FOLDER, log_loadable
 from components.core.registry.mlflow_store import clear_errors, experiment_id, open_client
 from components.core.registry.model_folder import card_text
-from components.core.registry.names import CANDIDATE, LABEL_TAG, registered_source
+from components.core.registry.names import CANDIDATE, LABEL_TAG, PLACE_TAG, registered_source
 from components.core.registry.owners import mark_folder, take_name
 from components.core.registry.promotion import advance_champion
 from components.core.registry.publishing import Published
@@ -169,6 +170,8 @@ def _record(
     run_id = str(run.info.run_id)
     try:
         write_record(client, run_id, facts, card, model_dir, evaluation_dir, dataset_dir)
+        if published is not None and facts.head is None:
+            log_loadable(client, run_id, tags[PLACE_TAG], published.content_sha256)
     except Exception:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -193,7 +196,7 @@ def _tags(facts: RunFacts, published: Published | None) -> dict[str, str]:
         "training_run": facts.training.run_id,
     }
     if published is not None:
-        tags |= {"model_uri": registered_source(published.uri, facts.name, published.version)}
+        tags |= {PLACE_TAG: registered_source(published.uri, facts.name, published.version)}
         tags |= {"content_sha256": published.content_sha256}
     return {name: value for name, value in tags.items() if value}
 
@@ -202,7 +205,9 @@ def _version(client: Any, facts: RunFacts, published: Published, access: Access,
     known = [v for v in client.search_model_versions(f"name = '{facts.name}'") if v.run_id == run_id]
     if known:
         return str(known[0].version)
-    source = registered_source(published.uri, facts.name, published.version)
+    place = registered_source(published.uri, facts.name, published.version)
+    # what MLflow's own loader reads; a model with a head has nothing there
+    source = place if facts.head is not None else f"runs:/{run_id}/{LOADABLE_FOLDER}"
     made = client.create_model_version(
         facts.name,
         source,
