@@ -71,6 +71,7 @@ def show(model: Model, namespace: Namespace = None) -> None:
                 "Place": found["uri"],
                 "Verdict": found["verdict"],
                 "Content": found["content_sha256"],
+                "Weights": found["weights"],
                 "Description": found["description"].replace("\n\n", " ").replace("\n", " "),
             }
         )

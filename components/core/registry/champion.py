@@ -72,7 +72,7 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
     Returns:
         name, version, label, description, aliases, access (restricted, namespace), uri, verdict, run (id, training_run,
         experiment, recorded in ms), base_model (id, revision), dataset (id, revision, fingerprint), recipe
-        (`section.key` to text), metrics, git_commit and content_sha256.
+        (`section.key` to text), metrics, git_commit, content_sha256 and weights (file and sha256).
 
     Raises:
         RegistryError: If there is no such version, it is restricted to another namespace, or MLflow cannot be asked.
@@ -109,6 +109,7 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
         "metrics": {key: value for key, value in sorted(run.data.metrics.items()) if not key.startswith("train/")},
         "git_commit": tags.get("git_commit", ""),
         "content_sha256": tags.get("content_sha256", ""),
+        "weights": tags.get("weights", ""),
     }
 
 

@@ -197,7 +197,7 @@ def _tags(facts: RunFacts, published: Published | None) -> dict[str, str]:
     }
     if published is not None:
         tags |= {PLACE_TAG: registered_source(published.uri, facts.name, published.version)}
-        tags |= {"content_sha256": published.content_sha256}
+        tags |= {"content_sha256": published.content_sha256, "weights": published.weights}
     return {name: value for name, value in tags.items() if value}
 
 
