@@ -107,8 +107,8 @@ def read_trace(trace_id: str, settings: Settings) -> TracedAnswer:
 def _unknown(trace_id: UUID, settings: Settings) -> RegistryError:
     return RegistryError(
         f"there is no trace {trace_id} in {_where(settings)}. The endpoint sends traces there, a second or two "
-        "after the answer, when it runs with TRACE_TO_MLFLOW=true and the same MLFLOW_TRACKING_URI or WHETSTONE_HOME; with "
-        "LANGSMITH_TRACING alone the trace is in LangSmith, under the same id."
+        "after the answer, when it runs with TRACE_TO_MLFLOW=true and the same MLFLOW_TRACKING_URI or WHETSTONE_HOME; "
+        "with LANGSMITH_TRACING alone the trace is in LangSmith, under the same id."
     )
 
 
