@@ -12,8 +12,9 @@ import yaml
 from support.model_line import ModelLine
 from support.run_output import write_llama
 
-from components.core.registry import lineage, list_models, register
+from components.core.registry import lineage, list_models, publish, register
 from components.core.registry.mlflow_store import open_client
+from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
 NAME = "contract"
@@ -159,3 +160,28 @@ def test_a_chat_template_is_used_and_the_users_text_stays_text(tmp_path):
     assert texts.encode(turns) == tokenizer(expected, add_special_tokens=False)["input_ids"]
     assert texts.encode([{"role": "user", "content": "</s>"}]).count(tokenizer.eos_token_id) == 1
     assert texts.stop_ids == {tokenizer.eos_token_id}
+
+
+def test_a_version_on_the_hub_is_loaded_from_there(line, hub, tmp_path, monkeypatch):
+    import mlflow
+
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copyfile(line.settings.whetstone_home / "mlflow.db", home / "mlflow.db")
+    addresses = {"hf_token": "hf_write", "hf_repo": "acme/tuned", "hf_endpoint": hub.url}
+    settings = Settings(whetstone_home=home, **addresses)
+    inputs = (*line.inputs()[:-1], settings)
+    published = publish(*inputs, tmp_path / "out")
+    assert register(published, *inputs).version == "2"
+    assert open_client(settings).get_model_version(NAME, "2").tags["model_uri"] == published.uri
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
+        setter(settings.tracking_uri)
+    try:
+        model = mlflow.pyfunc.load_model(f"models:/{NAME}/2")
+    finally:
+        for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
+            setter(None)
+    row, judged = read(line.dataset / "test.jsonl")[0], read(line.evaluation / "predictions.jsonl")[0]
+    asked = {"question": row["question"], "context": row["context"]}
+    assert model.predict([asked], params={"max_new_tokens": 8}) == [judged["tuned"]]
