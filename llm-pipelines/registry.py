@@ -1,19 +1,25 @@
-"""What is registered, and who may use it: `python -m llm-pipelines.registry list|show|lineage|restrict|unrestrict`."""
+"""What is registered, who is champion, and who may use it.
+
+`python -m llm-pipelines.registry list|show|lineage|promote|rollback|restrict|unrestrict`.
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.core.errors import user_errors
 from components.core.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from components.core.registry import Moved
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 
 Model = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="Registered model; a version is a number or alias.")
+    str, typer.Argument(metavar="NAME[@VERSION]", help="Registered model; a version is a number, label or alias.")
 ]
 Namespace = Annotated[
     str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace that asks; none takes that of this pod.")
@@ -59,11 +65,14 @@ def show(model: Model, namespace: Namespace = None) -> None:
         _pairs(
             {
                 "Model": f"{found['name']} version {found['version']}",
+                "Label": found["label"],
                 "Aliases": ", ".join(found["aliases"]),
                 "For": f"namespace {access['namespace']} only" if access["restricted"] else "all namespaces",
                 "Place": found["uri"],
                 "Verdict": found["verdict"],
                 "Content": found["content_sha256"],
+                "Weights": found["weights"],
+                "Description": found["description"].replace("\n\n", " ").replace("\n", " "),
             }
         )
         print()
@@ -79,6 +88,7 @@ def lineage(model: Model, namespace: Namespace = None) -> None:
         _pairs(
             {
                 "Model": f"{found['name']} version {found['version']}",
+                "Label": found["label"],
                 "Base model": f"{base['id']} {base['revision']}",
                 "Dataset": f"{data['id']} {data['revision']}",
                 "Fingerprint": data["fingerprint"],
@@ -89,6 +99,38 @@ def lineage(model: Model, namespace: Namespace = None) -> None:
         )
         print()
         _table(("PARAMETER", "VALUE"), list(found["recipe"].items()))
+
+
+@app.command()
+def promote(model: Model, namespace: Namespace = None) -> None:
+    """Make a version the champion, which later models are compared with; the candidate where no version is named."""
+    from components.core.registry import promote as move
+
+    name, _, version = model.partition("@")
+    with _registry(namespace) as settings:
+        moved = move(name, version or None, settings)
+        if moved.previous == moved.version:
+            print(f"{name} version {moved.version} is champion already.")
+            return
+        _say(moved)
+        if not moved.passed:
+            print(f"  The gate has not found it better: {moved.headline}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Registered model.")], namespace: Namespace = None
+) -> None:
+    """Give `champion` back to the version that had it before."""
+    from components.core.registry import rollback as move
+
+    with _registry(namespace) as settings:
+        _say(move(name, settings))
+
+
+def _say(moved: "Moved") -> None:
+    before = f"version {moved.previous} was it before" if moved.previous else "there was none before"
+    print(f"{moved.name} version {moved.version} is champion now; {before}.")
 
 
 @app.command()
@@ -118,7 +160,7 @@ def _change(model: str, namespace: str | None, restricted: bool) -> None:
 @contextmanager
 def _lineage(model: str, namespace: str | None) -> Iterator[dict[str, Any]]:
     from components.core.registry import lineage as find_lineage
-    from components.core.registry.tracking import CANDIDATE
+    from components.core.registry.names import CANDIDATE
 
     name, _, version = model.partition("@")
     with _registry(namespace) as settings:

@@ -143,10 +143,7 @@ class Answering:
         self, chain: Runnable[Any, str], inputs: Any, exchange: Exchange, caller: Caller, question: Question | None
     ) -> Stream:
         info = self.engine.info
-        trace = self._telemetry.start(
-            caller.session_id,
-            {"protocol": caller.protocol, "model": info.model, "revision": info.revision, "engine": info.engine},
-        )
+        trace = self._telemetry.start(caller.session_id, {"protocol": caller.protocol, **info.trace_facts()})
         stream = Stream(trace.trace_id)
         stream.pieces = self._pieces(stream, chain, inputs, exchange, trace, question)
         return stream

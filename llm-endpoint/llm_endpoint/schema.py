@@ -198,3 +198,48 @@ class CompletionRequest(OpenAISampling):
     """POST /openai/v1/completions."""
 
     prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=1)]
+
+
+class ScoreParameters(Schema):
+    """Sampling as model servers for chat name it; others are told in the note and change nothing."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="allow")
+
+    temperature: Annotated[float, Field(ge=0, le=10)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=2**20)] | None = None
+    do_sample: bool | None = None
+    """False is greedy, whatever the temperature."""
+    max_new_tokens: Positive | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
+class ScoreInput(Schema):
+    """A conversation and how it is continued."""
+
+    input_string: Annotated[list[ChatMessage], Field(min_length=1, max_length=1000)]
+    """Ends with the user's turn; an assistant's turn after it (the ground truth of a test row) is left out."""
+    parameters: ScoreParameters | None = None
+
+
+class ScoreRequest(Schema):
+    """POST /score."""
+
+    input_data: ScoreInput
+    params: dict[str, Any] | None = None
+    """Taken for the sake of clients that send it; nothing is read from it."""
+
+
+class ScoreBody(Schema):
+    """A continued conversation."""
+
+    output: str
+    """The generated text."""
+    note: str | None
+    """What of the request was left out."""
+    trace_id: UUID
+    model: str
+    revision: str
+    usage: UsageBody
+    finish_reason: str

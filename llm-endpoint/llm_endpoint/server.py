@@ -100,10 +100,12 @@ def _build_application(kserve_server: Any, service: Service, keys: Any) -> Any:
     from llm_endpoint.web.health import health_router
     from llm_endpoint.web.openai import openai_router
     from llm_endpoint.web.page import add_page
+    from llm_endpoint.web.score import score_router
 
     app = kserve_server.app
     app.title, app.version = "Whetstone endpoint", "1"
     app.include_router(generate_router(service.ready_answering))
+    app.include_router(score_router(service.ready_answering))
     app.include_router(feedback_router(service.ready_answering, service.telemetry, service.recent, service.store))
     app.include_router(openai_router(service.ready_answering, service.settings.served_model_name))
     app.include_router(health_router(service.health, service.task))

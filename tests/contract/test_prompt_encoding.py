@@ -1,6 +1,7 @@
 """Contract 1, the prompt: what the endpoint feeds the model is, id by id, what training and evaluation feed it."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,22 @@ def test_both_sides_feed_the_model_the_same_ids(tokenizer, template, row, tmp_pa
     rows = [{"context": context, "question": question, "answers": {"text": [], "answer_start": []}}]
     expected = get_task(config).encode_prompts(rows, tokenizer, prompt, 4096).input_ids[0]
     assert endpoint_ids(tmp_path, context, question) == expected
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+@pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES)
+def test_mlflows_loader_feeds_the_same_ids_and_ends_at_the_same_tokens(tokenizer, template, tmp_path):
+    from components.core.registry.loadable.text_model import TextModel, Texts
+
+    prompt = build_prompt(TaskConfig(prompt_template=template), tokenizer)
+    tokenizer.save_pretrained(tmp_path)
+    write_prompt(prompt, tmp_path)
+    model = TextModel()
+    model._prompt, model._texts = asdict(prompt), Texts(tmp_path, prompt.chat_template)
+    for context, question in ROWS:
+        ids = model._texts.encode(model._messages({"context": context, "question": question}))
+        assert ids == endpoint_ids(tmp_path, context, question)
+    assert model._texts.stop_ids == set(layout(tokenizer, prompt.chat_template).stop_ids)
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)

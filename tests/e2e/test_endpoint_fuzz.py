@@ -22,7 +22,8 @@ def test_no_request_from_the_page_breaks_the_server(endpoint, tmp_path):
     assert "Tested: 0" not in done.stdout
 
 
-@pytest.mark.parametrize("path", ["/generate", "/feedback", "/openai/v1/chat/completions", "/openai/v1/completions",
+@pytest.mark.parametrize("path", ["/generate", "/score", "/feedback", "/openai/v1/chat/completions",
+                                  "/openai/v1/completions",
                                   "/v1/models/llm-api:predict", "/v2/models/llm-api/infer"])  # fmt: skip
 @pytest.mark.parametrize(
     "content",

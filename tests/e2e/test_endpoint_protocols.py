@@ -199,7 +199,13 @@ def test_health_metrics_and_the_page_are_there(endpoint, answer):
     assert "https://" not in page  # a cluster without a way out shows it too
     assert httpx.get(f"{endpoint.url}/docs/static/swagger-ui-bundle.js").status_code == 200
     paths = httpx.get(f"{endpoint.url}/openapi.json").json()["paths"]
-    assert {"/generate", "/feedback", "/openai/v1/chat/completions", "/v1/models/{model_name}:predict"} <= set(paths)
+    assert {
+        "/generate",
+        "/score",
+        "/feedback",
+        "/openai/v1/chat/completions",
+        "/v1/models/{model_name}:predict",
+    } <= set(paths)
 
 
 def test_feedback_becomes_a_row_only_with_consent(endpoint, answer):

@@ -3,7 +3,7 @@
 import pytest
 
 from components.core.recipe import ModelConfig, RegistryConfig, TaskConfig
-from components.core.registry.names import public_name, registered_name, registered_source, without_paths
+from components.core.registry.names import public_name, registered_name, registered_source, tuned_name, without_paths
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,29 @@ def test_a_name_is_derived_from_model_and_task(model_id, name):
 
 def test_a_configured_name_wins():
     assert registered_name(RegistryConfig(name="My-Model-1"), ModelConfig(), TaskConfig()) == "My-Model-1"
+
+
+def test_slashes_of_a_configured_name_become_hyphens():
+    assert RegistryConfig(name="microsoft/Phi-3-mini/tuned").name == "microsoft-Phi-3-mini-tuned"
+    with pytest.raises(ValueError, match="should match pattern"):
+        RegistryConfig(name="a b")
+
+
+@pytest.mark.parametrize(
+    ("model_id", "dataset_id", "name"),
+    [
+        (
+            "microsoft/Phi-3-mini-4k-instruct",
+            "HuggingFaceH4/ultrachat_200k",
+            "Phi-3-mini-4k-instruct-ultrachat-200k",
+        ),
+        ("starter", "starter", "starter-starter"),
+        ("/models/mine/", "/data/deep/chat_train.jsonl.gz", "mine-chat-train"),
+        ("Qwen/Qwen2.5-0.5B", "https://data.example/a/turns.parquet?key=secret", "Qwen2-5-0-5B-turns"),
+    ],
+)
+def test_a_name_of_model_and_dataset(model_id, dataset_id, name):
+    assert tuned_name(model_id, dataset_id) == name
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ def test_a_model_becomes_a_numbered_version_that_is_whole(tmp_path):
     run = write_run(tmp_path)
     published = publish(*run.inputs(), tmp_path / "out")
     place = run.settings.local_registry / "starter-context-qa" / "1"
-    content = verify_checksums(place).content_sha256
-    assert published == Published(str(place), "1", "starter-context-qa", "1", place.as_uri(), content)
+    manifest = verify_checksums(place)
+    hashes = (manifest.content_sha256, f"model.safetensors {manifest.files['model.safetensors'].sha256}")
+    assert published == Published(str(place), "1", "starter-context-qa", "1", place.as_uri(), *hashes)
     assert versions(run) == ["1"]
 
 

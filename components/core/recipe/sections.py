@@ -239,7 +239,7 @@ class RegistryConfig(Section):
     """How the model is named where it is kept."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-]+$")] | None = None
-    """Registered model name; none derives it from model and task (`starter-context-qa`)."""
+    """Registered model name, slashes become hyphens; none derives it from model and task (`starter-context-qa`)."""
     description: str = ""
     """One paragraph for the model card and the registry."""
     license: str = ""
@@ -250,6 +250,11 @@ class RegistryConfig(Section):
     """Create the Hub repository as private."""
     restricted: bool = False
     """Neither listed for nor usable from another namespace; docs/model-folder.md says what that protects."""
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _has_no_slash(cls, name: object) -> object:
+        return name.replace("/", "-") if isinstance(name, str) else name
 
 
 class GpuConfig(Section):

@@ -9,9 +9,8 @@ from components.core.registry.access import check_access, read_access
 from components.core.registry.hub import download_model
 from components.core.registry.mlflow_store import clear_errors, open_client, sqlite_file
 from components.core.registry.model_folder import read_model_folder
-from components.core.registry.names import LOCAL_SCHEME
+from components.core.registry.names import CHAMPION, LABEL_TAG, LOCAL_SCHEME, place_of
 from components.core.registry.owners import access_of_version
-from components.core.registry.tracking import CHAMPION
 from components.core.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,8 +36,8 @@ def champion_folder(name: str, settings: Settings) -> Path | None:
     if version is None:
         logger.info("No champion of %s yet", name)
         return None
-    logger.info("Champion of %s is version %s (%s)", name, version.version, version.source)
-    return read_model_folder(fetch_source(str(version.source), f"the champion of {name}", settings)).path
+    logger.info("Champion of %s is version %s (%s)", name, version.version, place_of(version))
+    return read_model_folder(fetch_source(place_of(version), f"the champion of {name}", settings)).path
 
 
 def fetch_source(source: str, what: str, settings: Settings) -> Path:
@@ -67,13 +66,13 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
 
     Args:
         name: Registered model name.
-        version: Number, or an alias such as `champion`.
+        version: Number, version label, or an alias such as `champion`.
         settings: Tracking address.
 
     Returns:
-        name, version, aliases, access (restricted, namespace), uri, verdict, run (id, training_run, experiment,
-        recorded in ms), base_model (id, revision), dataset (id, revision, fingerprint), recipe (`section.key` to text),
-        metrics, git_commit and content_sha256.
+        name, version, label, description, aliases, access (restricted, namespace), uri, verdict, run (id, training_run,
+        experiment, recorded in ms), base_model (id, revision), dataset (id, revision, fingerprint), recipe
+        (`section.key` to text), metrics, git_commit, content_sha256 and weights (file and sha256).
 
     Raises:
         RegistryError: If there is no such version, it is restricted to another namespace, or MLflow cannot be asked.
@@ -88,9 +87,11 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
     return {
         "name": name,
         "version": str(found.version),
+        "label": found.tags.get(LABEL_TAG, ""),
+        "description": found.description or "",
         "aliases": sorted(found.aliases),
         "access": access.model_dump(),
-        "uri": found.source,
+        "uri": place_of(found),
         "verdict": tags.get("headline", ""),
         "run": {
             "id": run.info.run_id,
@@ -108,18 +109,24 @@ def lineage(name: str, version: str, settings: Settings) -> dict[str, Any]:
         "metrics": {key: value for key, value in sorted(run.data.metrics.items()) if not key.startswith("train/")},
         "git_commit": tags.get("git_commit", ""),
         "content_sha256": tags.get("content_sha256", ""),
+        "weights": tags.get("weights", ""),
     }
 
 
 def find_version(client: Any, name: str, version: str) -> Any:
-    """A registered version by its number or an alias.
+    """A registered version by its number, its label or an alias.
 
     Raises:
         RegistryError: If there is none; the message says which there are.
     """
     found = _by_number(client, name, version) if version.isdigit() else _by_alias(client, name, version)
     if found is None:
-        known = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+        versions = client.search_model_versions(f"name = '{name}'")
+        labelled = [v for v in versions if v.tags.get(LABEL_TAG) == version]
+        if labelled:
+            # searched ones lack their aliases
+            return client.get_model_version(name, str(max(labelled, key=lambda v: int(v.version)).version))
+        known = [str(v.version) for v in versions]
         have = f"has the versions {', '.join(sorted(known, key=int))}" if known else "is not registered"
         raise RegistryError(f"{name} has no version {version}: {name} {have}. Name one that is there.")
     return found

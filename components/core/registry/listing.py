@@ -7,6 +7,7 @@ from components.core.errors import RegistryError
 from components.core.registry.access import Access, access_of, check_access
 from components.core.registry.champion import find_version
 from components.core.registry.mlflow_store import clear_errors, open_client, sqlite_file
+from components.core.registry.names import PLACE_TAG, place_of
 from components.core.registry.owners import access_of_version, mark_folder, mark_name
 from components.core.settings import Settings
 
@@ -103,7 +104,7 @@ def access_of_source(source: str, settings: Settings) -> Access:
         return Access()
     with clear_errors(settings, f"look up who may use {source}"):
         client = open_client(settings)
-        versions = _pages(lambda **page: client.search_model_versions(f"source_path = '{source}'", **page))
+        versions = _pages(lambda **page: client.search_model_versions(f"tags.`{PLACE_TAG}` = '{source}'", **page))
         found = [access_of_version(client, version) for version in versions]
     return next((access for access in found if access.restricted), Access())
 
@@ -111,7 +112,7 @@ def access_of_source(source: str, settings: Settings) -> Access:
 def _change(client: Any, version: Any, access: Access, settings: Settings) -> Changed:
     for key, value in access.tags().items():
         client.set_model_version_tag(version.name, str(version.version), key, value)
-    return Changed(str(version.version), str(version.source), mark_folder(str(version.source), access, settings))
+    return Changed(str(version.version), place_of(version), mark_folder(place_of(version), access, settings))
 
 
 def _check_owner(access: Access, what: str, settings: Settings) -> None:
@@ -156,7 +157,7 @@ def _listed(version: Any, held: Access, aliases: list[str]) -> Listed:
         aliases=aliases,
         task=tags.get("task", ""),
         headline=tags.get("headline", ""),
-        uri=str(version.source),
+        uri=place_of(version),
         created=int(version.creation_timestamp or 0),
         access=held if held.restricted else access_of(tags),
     )

@@ -32,6 +32,14 @@ class Manifest(BaseModel):
     files: dict[str, FileEntry]
     """By file name; a model folder has no folders inside."""
 
+    def weights(self) -> str:
+        """The weights in a line: name and sha256 of their file; of several their number and a hash over all."""
+        found = {name: entry.sha256 for name, entry in sorted(self.files.items()) if name.endswith(".safetensors")}
+        if len(found) == 1:
+            return " ".join(next(iter(found.items())))
+        every = "".join(f"{sha256}  {name}\n" for name, sha256 in found.items())
+        return f"{len(found)} files {hashlib.sha256(every.encode()).hexdigest()}"
+
 
 def write_manifest(folder: Path, names: list[str]) -> Manifest:
     """Hash these files of a folder and write the manifest."""

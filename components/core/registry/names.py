@@ -11,13 +11,26 @@ from components.core.recipe import ModelConfig, RegistryConfig, TaskConfig
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[\w.-]+$")
 _DRIVE = re.compile(r"^[A-Za-z]:[\\/]")
 
+CANDIDATE, CHAMPION = "candidate", "champion"
+"""Aliases of the newest version, and of the one that others are compared with."""
+LABEL_TAG = "version_label"
+"""Tag of a version: when it was registered (UTC, `20260102030405`); MLflow's own versions are 1, 2, 3, ..."""
 LOCAL_SCHEME = "whetstone:/"
 """Start of the address of a model in the local registry. An MLflow server takes no plain path as a model's source, and
 a path would be of one machine only."""
 
 
+PLACE_TAG = "model_uri"
+"""Tag of a version: where its model folder is; its source is what MLflow's own loader reads."""
+
+
+def place_of(version: Any) -> str:
+    """Where the model folder of a registered version is: `hf://...` or `whetstone:/...`."""
+    return str(version.tags.get(PLACE_TAG) or version.source)
+
+
 def registered_source(uri: str, name: str, version: str) -> str:
-    """The address under which MLflow knows a published model: the Hub's, or `whetstone:/<name>/<version>`."""
+    """The address of a published model in the registry: the Hub's, or `whetstone:/<name>/<version>`."""
     return uri if uri.startswith("hf://") else f"{LOCAL_SCHEME}{name}/{version}"
 
 
@@ -36,6 +49,16 @@ def registered_name(registry: RegistryConfig, model: ModelConfig, task: TaskConf
     task_name = task if isinstance(task, str) else task.name
     parts = re.findall(r"[a-zA-Z0-9]+", f"{public_name(model.model_id)}-{task_name}")
     return "-".join(parts)
+
+
+def tuned_name(model_id: str, dataset_id: str) -> str:
+    """Model and dataset as one name, such as `Phi-3-mini-4k-instruct-ultrachat-200k`.
+
+    Owners on the Hub, folders and file endings are left out; whatever is no letter or digit becomes a hyphen.
+    """
+    dataset = public_name(dataset_id).rstrip("/").rpartition("/")[2]
+    parts = (public_name(model_id).rpartition("/")[2], re.sub(r"(\.(jsonl|json|csv|tsv|parquet|gz))+$", "", dataset))
+    return "-".join(re.findall(r"[a-zA-Z0-9]+", "-".join(parts)))
 
 
 def is_hub_id(identifier: str) -> bool:

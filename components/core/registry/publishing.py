@@ -33,6 +33,8 @@ class Published:
     """Address to look at: a web page or a file:// address."""
     content_sha256: str = ""
     """Hash of the model folder's content, as in its manifest."""
+    weights: str = ""
+    """File and sha256 of the weights or the adapter."""
 
 
 def publish(
@@ -99,7 +101,7 @@ def _put(name: str, registry: RegistryConfig, settings: Settings, output_dir: Pa
         return _keep_locally(output_dir, manifest, name, settings)
     sha, url = upload_model(output_dir, manifest, registry.private, settings)
     logger.info("Published %s: %s", name, url)
-    return Published(f"hf://{repo}@{sha}", sha, name, sha[:12], url, manifest.content_sha256)
+    return Published(f"hf://{repo}@{sha}", sha, name, sha[:12], url, manifest.content_sha256, manifest.weights())
 
 
 def _keep_locally(folder: Path, manifest: Manifest, name: str, settings: Settings) -> Published:
@@ -117,7 +119,9 @@ def _keep_locally(folder: Path, manifest: Manifest, name: str, settings: Setting
             f"cannot write to the local registry {shelf}: {error.strerror or error}. "
             "Free some space there or set WHETSTONE_HOME to another folder."
         ) from error
-    return Published(str(place), place.name, name, place.name, place.as_uri(), manifest.content_sha256)
+    return Published(
+        str(place), place.name, name, place.name, place.as_uri(), manifest.content_sha256, manifest.weights()
+    )
 
 
 def _version_with(manifest: Manifest, shelf: Path) -> Path | None:

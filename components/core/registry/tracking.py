@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,18 @@ from components.core.recipe import RegistryConfig
 from components.core.registry.access import Access
 from components.core.registry.facts import EVALUATION_FILE, TRAINING_INFO_FILE, RunFacts, read_facts
 from components.core.registry.head_facts import read_head_facts
+from components.core.registry.loadable.packaging import LOADABLE_FOLDER, log_loadable
 from components.core.registry.mlflow_store import clear_errors, experiment_id, open_client
 from components.core.registry.model_folder import card_text
-from components.core.registry.names import registered_source
+from components.core.registry.names import CANDIDATE, LABEL_TAG, PLACE_TAG, registered_source
 from components.core.registry.owners import mark_folder, take_name
+from components.core.registry.promotion import advance_champion
 from components.core.registry.publishing import Published
 from components.core.registry.run_record import write_record
 from components.core.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-CANDIDATE, CHAMPION = "candidate", "champion"
 KEY_TAG = "whetstone.key"
 
 
@@ -115,23 +117,23 @@ def _register(
         return Registered(run_id, facts.name, None)
     with clear_errors(settings, "register the model"):
         access = take_name(client, facts.name, facts.access, registry.description)
-        version = _version(client, facts, published, access, run_id)
+        version = _version(client, facts, published, access, run_id, registry.description)
         if access != facts.access:
             mark_folder(registered_source(published.uri, facts.name, published.version), access, settings)
-        _advance(client, facts.name, CANDIDATE, version)
+        _advance_candidate(client, facts.name, version)
         if facts.judged.verdict.status == "passed" and facts.judged.verdict.outcome == "better":
-            _advance(client, facts.name, CHAMPION, version)
+            advance_champion(client, facts.name, version)
         else:
             logger.warning("%s version %s is no champion: %s", facts.name, version, facts.judged.verdict.headline)
     logger.info("Registered %s version %s (run %s)", facts.name, version, run_id)
     return Registered(run_id, facts.name, version)
 
 
-def _advance(client: Any, name: str, alias: str, version: str) -> None:
-    """Move an alias to a newer version; an old result that is registered again must not take it back."""
-    current = client.get_registered_model(name).aliases.get(alias)
+def _advance_candidate(client: Any, name: str, version: str) -> None:
+    """Move the alias to a newer version; an old result that is registered again must not take it back."""
+    current = client.get_registered_model(name).aliases.get(CANDIDATE)
     if current is None or int(current) < int(version):
-        client.set_registered_model_alias(name, alias, version)
+        client.set_registered_model_alias(name, CANDIDATE, version)
 
 
 def _result_key(published: Published | None, model_dir: Path, evaluation_dir: Path) -> str:
@@ -168,6 +170,8 @@ def _record(
     run_id = str(run.info.run_id)
     try:
         write_record(client, run_id, facts, card, model_dir, evaluation_dir, dataset_dir)
+        if published is not None and facts.head is None:
+            log_loadable(client, run_id, tags[PLACE_TAG], published.content_sha256)
     except Exception:
         client.set_terminated(run_id, "FAILED")
         raise
@@ -192,22 +196,24 @@ def _tags(facts: RunFacts, published: Published | None) -> dict[str, str]:
         "training_run": facts.training.run_id,
     }
     if published is not None:
-        tags |= {"model_uri": registered_source(published.uri, facts.name, published.version)}
-        tags |= {"content_sha256": published.content_sha256}
+        tags |= {PLACE_TAG: registered_source(published.uri, facts.name, published.version)}
+        tags |= {"content_sha256": published.content_sha256, "weights": published.weights}
     return {name: value for name, value in tags.items() if value}
 
 
-def _version(client: Any, facts: RunFacts, published: Published, access: Access, run_id: str) -> str:
+def _version(client: Any, facts: RunFacts, published: Published, access: Access, run_id: str, description: str) -> str:
     known = [v for v in client.search_model_versions(f"name = '{facts.name}'") if v.run_id == run_id]
     if known:
         return str(known[0].version)
-    source = registered_source(published.uri, facts.name, published.version)
+    place = registered_source(published.uri, facts.name, published.version)
+    # what MLflow's own loader reads; a model with a head has nothing there
+    source = place if facts.head is not None else f"runs:/{run_id}/{LOADABLE_FOLDER}"
     made = client.create_model_version(
         facts.name,
         source,
         run_id=run_id,
-        tags=_tags(facts, published) | access.tags(),
-        description=facts.judged.verdict.headline,
+        tags=_tags(facts, published) | access.tags() | {LABEL_TAG: f"{datetime.now(UTC):%Y%m%d%H%M%S}"},
+        description=f"{description}\n\n{facts.judged.verdict.headline}".strip(),
         await_creation_for=0,
     )
     return str(made.version)

@@ -58,7 +58,8 @@ def open_local_engine(
     """
 
     def describe(core: Core) -> EngineInfo:
-        return EngineInfo(core.name, served.name, served.revision, core.context_length, core.precision)
+        facts = (core.name, served.name, served.revision, core.context_length, core.precision)
+        return EngineInfo(*facts, content_sha256=served.content_sha256)
 
     opener = open_core or _core_opener(settings, served)
     return LocalEngine(opener, encoder, describe, served.one_line, settings.max_queue)

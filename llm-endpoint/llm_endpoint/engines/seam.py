@@ -106,6 +106,13 @@ class EngineInfo:
     """Tokens of prompt and answer together; None when an upstream does not say."""
     precision: str
     """Of the weights: fp32, bf16, int8; `remote` when an upstream decides."""
+    content_sha256: str = ""
+    """Of the model folder, as its manifest says; empty where there is none."""
+
+    def trace_facts(self) -> dict[str, str]:
+        """What a trace says of the model, by which a registry finds it again."""
+        facts = {"model": self.model, "revision": self.revision, "engine": self.engine}
+        return facts | ({"content_sha256": self.content_sha256} if self.content_sha256 else {})
 
 
 class Engine(Protocol):

@@ -23,7 +23,8 @@ def open_predicting(
     """
 
     def describe(runtime: Runtime) -> EngineInfo:
-        return EngineInfo(runtime.name, served.name, served.revision, head.max_seq_length, runtime.precision)
+        facts = (runtime.name, served.name, served.revision, head.max_seq_length, runtime.precision)
+        return EngineInfo(*facts, content_sha256=served.content_sha256)
 
     engine = HeadEngine(
         lambda: open_runtime(settings, served, head),

@@ -88,9 +88,7 @@ class Predicting:
             EndpointError: TooManyRequests, RequestTimeout and their like.
         """
         info = self.engine.info
-        trace = self._telemetry.start(
-            None, {"protocol": protocol, "model": info.model, "revision": info.revision, "engine": info.engine}
-        )
+        trace = self._telemetry.start(None, {"protocol": protocol, **info.trace_facts()})
         error = "the caller left"
         encoded: Encoded | None = None
         started = time.monotonic()

@@ -47,6 +47,8 @@ class ServedModel:
     """A line break ends an answer, as it did when the model was judged."""
     repetition_penalty: float | None
     """As when the model was judged; None where that is not known."""
+    content_sha256: str = ""
+    """Of the manifest; empty for a model that is no folder of ours."""
     head: Head | None = None
     """Of a model with a classification or regression head; the prompt means nothing then."""
 
@@ -118,6 +120,7 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
         context_length=_context_length(config, folder) if head is None else head.max_seq_length,
         one_line=bool(generation.get("one_line", not prompt.chat_template)),
         repetition_penalty=generation.get("repetition_penalty"),
+        content_sha256=_content(folder) if info else "",
         head=head,
     )
 
@@ -164,13 +167,16 @@ def _revision(folder: Path) -> str:
     """The version in a registry folder (`name/3`), else a hash of what is served."""
     if folder.name.isdigit():
         return folder.name
-    manifest = folder / MANIFEST_FILE
-    if manifest.is_file():
-        return str(_read_json(manifest).get("content_sha256", ""))[:12]
+    if (folder / MANIFEST_FILE).is_file():
+        return _content(folder)[:12]
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(f"{file.name} {file.stat().st_size} {file.stat().st_mtime_ns}".encode())
     return f"local-{digest.hexdigest()[:6]}"
+
+
+def _content(folder: Path) -> str:
+    return str(_read_json(folder / MANIFEST_FILE).get("content_sha256", ""))
 
 
 def _context_length(config: dict[str, Any], folder: Path) -> int:

@@ -24,6 +24,7 @@ _REMOVED = ("/v2/repository/",)
 """KServe's load and unload would let any caller take the model away; nothing explains."""
 _ROUTES = (
     "/generate",
+    "/score",
     "/feedback",
     "/task",
     "/openai/v1/models",

@@ -7,7 +7,7 @@ from llm_endpoint.heads.rows import MOST_ROWS
 
 _TEXT = {"type": "string", "minLength": 1}
 _NUMBER = {"type": "number"}
-_QUESTIONS = ("/generate", "/feedback", "/openai/")
+_QUESTIONS = ("/generate", "/score", "/feedback", "/openai/")
 
 
 def describe_head(document: dict[str, Any], head: Head, served_name: str) -> None:

@@ -1,7 +1,7 @@
 """The OpenAI protocol: models, chat completions and completions, with server-sent events."""
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -43,7 +43,7 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
     async def chat_completions(request: Request) -> Response:
         body = await parse_body(request, ChatCompletionRequest)
         answering = find(body.model)
-        messages = [Message(_role(message), _text(message)) for message in body.messages]
+        messages = read_turns(body.messages)
         sampling = _sampling(body, answering.defaults, body.max_completion_tokens)
         stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
         return await _respond(request, stream, body, answering, _ChatFormat(served_name, stream))
@@ -167,6 +167,15 @@ def _sampling(body: OpenAISampling, defaults: Sampling, longest: int | None) -> 
         seed=body.seed,
         stop=stop,
     )
+
+
+def read_turns(messages: Sequence[ChatMessage]) -> list[Message]:
+    """The turns of a conversation as the engine takes them.
+
+    Raises:
+        InvalidInput: If one holds anything but text.
+    """
+    return [Message(_role(message), _text(message)) for message in messages]
 
 
 def _role(message: ChatMessage) -> Any:

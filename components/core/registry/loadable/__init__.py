@@ -1,0 +1,1 @@
+"""The form in which a registered text model is read by MLflow's own loader."""
