@@ -23,6 +23,7 @@ from .launch_options import (  # type: ignore[import-not-found]
     Experiment,
     FollowLogs,
     Host,
+    ModelDefaultsWin,
     Namespace,
     Paused,
     RunName,
@@ -58,15 +59,17 @@ def main(
     ] = True,
     cache: Cache = True,
     dry_run: DryRun = False,
+    model_defaults_win: ModelDefaultsWin = False,
     serve: Annotated[bool, typer.Option(help="Serve a model that passed, with its page, on this machine.")] = False,
 ) -> None:
     """Fetch, check, tokenize, fine-tune, evaluate, upload and register, here or on a cluster."""
     with user_errors():
-        loaded = load_recipe(recipe, overrides or [], CATALOGUE)
+        loaded = load_recipe(recipe, overrides or [], CATALOGUE, model_defaults_win)
         get_generative_task(loaded.recipe.task)  # this graph has no step for the other tasks
         settings = load_settings()
         print("Recipe:")
         print("\n".join(f"  {line}" for line in loaded.lines()), flush=True)
+        print("".join(f"Warning: {each}\n" for each in loaded.warnings), end="", file=sys.stderr, flush=True)
         if compile_only:
             compile_to(build_pipeline(loaded.recipe, environment=settings.pod_environment()), compile_only)
         elif dry_run:
