@@ -101,7 +101,8 @@ def _preflight(loaded: LoadedRecipe, settings: Settings) -> None:
 
     print("\nPreflight:")
     try:
-        print("\n".join(f"  {line}" for line in preflight(loaded.recipe, settings, find_cluster())), flush=True)
+        lines = preflight(loaded.recipe, settings, find_cluster(), loaded.model)
+        print("\n".join(f"  {line}" for line in lines), flush=True)
     except StorageError as error:
         print(f"  not possible from here: {error}", flush=True)
 

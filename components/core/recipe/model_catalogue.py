@@ -140,7 +140,7 @@ class CatalogueModel(Section):
     def facts(self) -> dict[str, dict[str, Any]]:
         """What a recipe takes over from the file beside its defaults."""
         targets = list(self.lora_target_modules) if self.lora_target_modules else None
-        found = {
+        found: dict[str, dict[str, Any]] = {
             "model": {"revision": self.revision},
             "lora": {"target_modules": targets},
             "registry": {"license": self.license or None},
