@@ -29,3 +29,7 @@ ModelDefaultsWin = Annotated[
         "--model-defaults-win", help="The older rule: a model's defaults win over your values; each one is warned of."
     ),
 ]
+CheckGpus = Annotated[
+    bool,
+    typer.Option("--preflight/--no-preflight", help="Hold a run against the cluster's GPUs before it is submitted."),
+]

@@ -1,6 +1,6 @@
 """Recipes: what is trained. `load_recipe` reads one, the sections are its types."""
 
-from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe
+from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe, parse_override
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, get_model, read_catalogue
 from components.core.recipe.sections import (
     DataConfig,
@@ -39,5 +39,6 @@ __all__ = [
     "flatten",
     "get_model",
     "load_recipe",
+    "parse_override",
     "read_catalogue",
 ]

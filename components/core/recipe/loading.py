@@ -62,7 +62,7 @@ def load_recipe(
     if path is not None:
         _merge(user, _read_yaml(path), f"recipe {path.name}", origins)
     for override in overrides:
-        _merge(user, _parse_override(override), "command line", origins)
+        _merge(user, parse_override(override), "command line", origins)
     return build_recipe(user, origins, read_catalogue(catalogue) if catalogue else (), model_wins)
 
 
@@ -139,7 +139,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _parse_override(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
     """`section.key=value` as a nested mapping; the value stays text unless it is YAML for a list, map or null."""
     key, separator, value = text.partition("=")
     parts = key.strip().split(".")

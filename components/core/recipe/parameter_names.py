@@ -72,6 +72,11 @@ def sections_of(parameters: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if key and name not in _EVALUATION:
             section, _, field = key.partition(".")
             sections.setdefault(section, {})[field] = _value(name, value)
+    rows = sections.get("training", {}).get("per_device_train_batch_size")
+    if rows:
+        # a recipe's batch is divided among the GPUs, a parameter's is that of each
+        devices = max(1, parameters.get("number_of_gpu_to_use_finetuning", 1)) * parameters.get("num_nodes_finetune", 1)
+        sections["training"]["per_device_train_batch_size"] = rows * devices
     if set(_EVALUATION) & set(parameters):
         every = _evaluation(parameters)
         sections.setdefault("training", {}).update(eval_steps=every, save_steps=every)

@@ -22,7 +22,7 @@ class Section(BaseModel):
 class TaskConfig(Section):
     """What the model learns to do and how a row becomes a prompt."""
 
-    name: Literal["context_qa", "single_label", "multi_label", "regression", "ner"] = "context_qa"
+    name: Literal["context_qa", "chat_completion", "single_label", "multi_label", "regression", "ner"] = "context_qa"
     """What is learned; the other keys of this section are for `context_qa`, answering a question from a context."""
     prompt_template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
     """Prompt with the placeholders {context} and {question}; it is saved with the weights and used for serving."""
