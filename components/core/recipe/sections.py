@@ -23,7 +23,7 @@ class TaskConfig(Section):
     """What the model learns to do and how a row becomes a prompt."""
 
     name: Literal["context_qa", "chat_completion", "single_label", "multi_label", "regression", "ner"] = "context_qa"
-    """What is learned; the other keys of this section are for `context_qa`, answering a question from a context."""
+    """What is learned: `context_qa` answers a question from a context, `chat_completion` continues a conversation."""
     prompt_template: str = "Context: {context}\nQuestion: {question}\nAnswer:"
     """Prompt with the placeholders {context} and {question}; it is saved with the weights and used for serving."""
     no_answer_text: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = "not in the context"
