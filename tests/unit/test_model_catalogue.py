@@ -49,6 +49,14 @@ def test_every_model_of_the_hub_has_its_facts(model):
     assert set(model.finetune_compute_allow_list) <= set(model.inference_compute_allow_list)
 
 
+def test_the_page_lists_every_model_with_its_names():
+    page = (CATALOGUE.parents[2] / "docs" / "chat-completion.md").read_text(encoding="utf-8")
+    for model in MODELS:
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{model.model_id}` |"))
+        assert f"{model.context_length:,}" in row
+        assert all(alias in row for alias in model.aliases)
+
+
 @pytest.mark.parametrize("family", sorted({model.family for model in MODELS}))
 def test_lora_targets_are_all_linear_layers_of_the_family_but_the_output(family):
     import torch
