@@ -16,6 +16,7 @@ from components.upload_model import upload_model
 # mypy cannot follow a folder whose name has a hyphen.
 from .pods import Pods  # type: ignore[import-not-found]
 
+FINE_TUNE = "fine-tune-pipeline"
 PARAMETERS = ("task", "model", "data", "tokens", "training", "lora", "evaluation", "gate", "registry")
 """Recipe sections that are pipeline parameters; `gpu` and `resources` shape the pods when the graph is compiled."""
 
@@ -27,15 +28,24 @@ class Results(NamedTuple):
     tokens: dsl.Dataset
     evaluation: dsl.Artifact
     registration: dict
+    trained_model: dsl.Model
 
 
-def build_pipeline(recipe: Recipe, source_version: str = "", environment: Mapping[str, str] | None = None) -> Any:
+def build_pipeline(
+    recipe: Recipe,
+    source_version: str = "",
+    environment: Mapping[str, str] | None = None,
+    name: str = FINE_TUNE,
+    display_name: str | None = None,
+) -> Any:
     """The graph of one recipe, ready to compile or to run.
 
     Args:
         recipe: All sections; the parameters' defaults are its values.
         source_version: What the dataset's content was when the run was asked for, so that the cache notices a change.
         environment: Variables of every pod, for example the address of the MLflow server; never a secret.
+        name: Of the pipeline.
+        display_name: What it is called on pages; none shows the name.
     """
     pods = Pods(recipe.gpu, recipe.resources, environment or {})
     # A pipeline parameter cannot hold null: a key that is none stays out and takes its default again.
@@ -43,7 +53,8 @@ def build_pipeline(recipe: Recipe, source_version: str = "", environment: Mappin
     default = {name: sections[name] for name in PARAMETERS}
 
     @dsl.pipeline(
-        name="fine-tune-pipeline",
+        name=name,
+        display_name=display_name,
         description="Fetch, tokenize, fine-tune, evaluate and, when the gate passes, upload and register.",
     )
     def fine_tune_pipeline(
@@ -94,6 +105,7 @@ def build_pipeline(recipe: Recipe, source_version: str = "", environment: Mappin
             tokens=tokenized.outputs["output_tokens"],
             evaluation=judged.outputs["output_evaluation"],
             registration=dsl.OneOf(registered.outputs["registration"], refused.outputs["registration"]),
+            trained_model=tuned.outputs["output_model_dir"],
         )
 
     return fine_tune_pipeline

@@ -23,3 +23,13 @@ Paused = Annotated[bool, typer.Option("--paused", help="Make the recurring run w
 CompileOnly = Annotated[Path | None, typer.Option(help="Write the compiled pipeline to this file and stop.")]
 Cache = Annotated[bool, typer.Option(help="Reuse steps whose inputs have not changed.")]
 DryRun = Annotated[bool, typer.Option(help="Check everything, print what would be run and stop.")]
+ModelDefaultsWin = Annotated[
+    bool,
+    typer.Option(
+        "--model-defaults-win", help="The older rule: a model's defaults win over your values; each one is warned of."
+    ),
+]
+CheckGpus = Annotated[
+    bool,
+    typer.Option("--preflight/--no-preflight", help="Hold a run against the cluster's GPUs before it is submitted."),
+]

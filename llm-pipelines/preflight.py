@@ -22,7 +22,8 @@ def main(
 ) -> None:
     """Estimate memory and time, and hold them against the cluster's GPUs, where there is a cluster."""
     with user_errors():
-        report = examine(load_recipe(recipe, overrides or [], CATALOGUE).recipe, load_settings(), find_cluster(context))
+        loaded = load_recipe(recipe, overrides or [], CATALOGUE)
+        report = examine(loaded.recipe, load_settings(), find_cluster(context), loaded.model)
     print("\n".join(report.lines))
     if report.problems:
         print("\n".join(f"{ERROR_PREFIX}{problem}" for problem in report.problems), file=sys.stderr)

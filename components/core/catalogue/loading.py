@@ -88,10 +88,7 @@ def load_parameters(
         near = get_close_matches(task, CORE_TASKS, n=1)
         hint = f"Did you mean {near[0]}? " if near else ""
         raise ConfigError(f"there is no task {task}. {hint}There are {', '.join(CORE_TASKS)}.")
-    given: dict[str, tuple[Any, str]] = {}
-    if path is not None:
-        given |= {name: (value, f"file {path.name}") for name, value in _read_yaml(path).items()}
-    given |= {name: (value, "command line") for name, value in map(_parse, overrides)}
+    given = read_given(path, overrides)
     if given.get("train_file", ("",))[0] == STARTER:
         given |= {name: (column, "embedded rows") for name, column in _STARTER_COLUMNS[task].items()}
     owners = {name: verb for verb in VERBS for name in fields_of(verb, task)}
@@ -111,6 +108,18 @@ def load_parameters(
     loaded = LoadedParameters(task, groups, {name: origin for name, (_, origin) in given.items()})
     check_parameters(loaded.finetune, cuda)
     return loaded
+
+
+def read_given(path: Path | None, overrides: Sequence[str]) -> dict[str, tuple[Any, str]]:
+    """What a user set, by name, each value with its origin.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a text is not `name=value`.
+    """
+    given: dict[str, tuple[Any, str]] = {}
+    if path is not None:
+        given |= {name: (value, f"file {path.name}") for name, value in _read_yaml(path).items()}
+    return given | {name: (value, "command line") for name, value in map(_parse, overrides)}
 
 
 def _columns(group: Parameters) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from components.core.errors import ConfigError
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 _MAJOR_LABEL = "nvidia.com/gpu.compute.major"
+_MINOR_LABEL = "nvidia.com/gpu.compute.minor"
 _UNITS = {
     "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
@@ -33,6 +34,8 @@ class GpuNode:
     """Bytes that pods may ask for."""
     bf16: bool
     """Whether its GPUs multiply bf16; true where no label tells."""
+    capability: str = ""
+    """Compute capability, such as 8.0, or only its major number; empty where no label tells."""
     closed: str = ""
     """Why no pod of ours can go there; empty when one can."""
 
@@ -122,6 +125,7 @@ def _read_node(node: Object, used: Mapping[str, int], resource: str) -> GpuNode:
         count=int(quantity(allocatable.get(resource))),
         used=used.get(name, 0),
         host_memory=int(quantity(allocatable.get("memory"))),
+        capability=".".join(str(labels[label]) for label in (_MAJOR_LABEL, _MINOR_LABEL) if labels.get(label)),
         bf16=int(quantity(labels.get(_MAJOR_LABEL)) or 8) >= 8,
         closed=_why_closed(node, resource),
     )

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 
+from components.core.deployment.gpu_compute import check_compute
 from components.core.deployment.gpu_nodes import GpuNode, GpuPool, GpusWanted, NoGpus, read_gpu_nodes, suitable_pools
 from components.core.deployment.kubernetes_api import Cluster, ClusterError
-from components.core.errors import ConfigError
+from components.core.errors import ConfigError, StorageError
 from components.core.preflight.amount import run_tokens
 from components.core.preflight.model_shape import read_shape
 from components.core.preflight.placement import GIB, Needs, needs_of, predict, seconds_per_million_tokens
 from components.core.preflight.remedies import describe, find_remedies, gib
-from components.core.recipe import Recipe
+from components.core.recipe import CatalogueModel, Recipe
 from components.core.settings import Settings
 from components.core.training.estimate import ModelShape
 
@@ -24,13 +25,16 @@ class Report:
     """Why the run cannot fit; empty when it can."""
 
 
-def preflight(recipe: Recipe, settings: Settings, cluster: Cluster | None) -> list[str]:
+def preflight(
+    recipe: Recipe, settings: Settings, cluster: Cluster | None, model: CatalogueModel | None = None
+) -> list[str]:
     """Say what a run needs and where it would run.
 
     Args:
         recipe: All sections.
         settings: Where the base model is found.
         cluster: The cluster that it would run on; without one the estimate is not held against nodes.
+        model: The base model, where the catalogue has it; its allow list decides which GPUs it may use.
 
     Returns:
         Printable lines.
@@ -39,22 +43,38 @@ def preflight(recipe: Recipe, settings: Settings, cluster: Cluster | None) -> li
         ConfigError: If the run cannot fit; with all reasons and remedies.
         StorageError: If the base model cannot be looked at.
     """
-    report = examine(recipe, settings, cluster)
+    report = examine(recipe, settings, cluster, model)
     if report.problems:
         raise ConfigError("\n".join(report.problems))
     return report.lines
 
 
-def examine(recipe: Recipe, settings: Settings, cluster: Cluster | None) -> Report:
+def examine(recipe: Recipe, settings: Settings, cluster: Cluster | None, model: CatalogueModel | None = None) -> Report:
     """The same, with problems and lines side by side.
 
     Raises:
         StorageError: If the base model cannot be looked at.
     """
-    shape = read_shape(recipe.model, settings)
-    tokens = run_tokens(recipe)
     nodes, unread = _read_nodes(recipe, cluster)
-    return judge(shape, recipe, tokens, nodes, unread)
+    used = _examine_compute(recipe, nodes, model)
+    try:
+        shape = read_shape(recipe.model, settings)
+    except StorageError:
+        if used.problems:
+            return used  # sure without looking at the weights
+        raise
+    report = judge(shape, recipe, run_tokens(recipe), nodes, unread)
+    return Report([*report.lines, *used.lines], list(dict.fromkeys([*used.problems, *report.problems])))
+
+
+def _examine_compute(recipe: Recipe, nodes: list[GpuNode] | None, model: CatalogueModel | None) -> Report:
+    """Which of the GPUs the model may use."""
+    if nodes is None or recipe.gpu.count == 0:
+        return Report([], [])
+    try:
+        return Report(list(check_compute(nodes, wanted_gpus(recipe), model).lines), [])
+    except NoGpus as error:
+        return Report([], [str(error)])
 
 
 def least_gpu_bytes(recipe: Recipe, settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """Recipes: what is trained. `load_recipe` reads one, the sections are its types."""
 
-from components.core.recipe.loading import LoadedRecipe, flatten, load_recipe
+from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe, parse_override
+from components.core.recipe.model_catalogue import CatalogueModel, find_model, get_model, read_catalogue
 from components.core.recipe.sections import (
     DataConfig,
     EvaluationConfig,
@@ -18,6 +19,7 @@ from components.core.recipe.sections import (
 )
 
 __all__ = [
+    "CatalogueModel",
     "DataConfig",
     "EvaluationConfig",
     "GateConfig",
@@ -32,6 +34,11 @@ __all__ = [
     "TaskConfig",
     "TokensConfig",
     "TrainingConfig",
+    "build_recipe",
+    "find_model",
     "flatten",
+    "get_model",
     "load_recipe",
+    "parse_override",
+    "read_catalogue",
 ]

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError
+from components.core.recipe.model_catalogue import CatalogueModel, find_model, read_catalogue
 from components.core.recipe.sections import Recipe
 
 Origins = dict[str, str]
@@ -22,6 +23,10 @@ class LoadedRecipe:
 
     recipe: Recipe
     origins: Origins
+    model: CatalogueModel | None = None
+    """The base model, where the catalogue has it."""
+    warnings: tuple[str, ...] = ()
+    """Values of the user that a model's defaults took the place of."""
 
     def lines(self) -> Iterator[str]:
         """One printable line for each value, `key = value  (origin)`."""
@@ -38,14 +43,16 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def load_recipe(path: Path | None, overrides: Sequence[str], catalogue: Path | None = None) -> LoadedRecipe:
+def load_recipe(
+    path: Path | None, overrides: Sequence[str], catalogue: Path | None = None, model_wins: bool = False
+) -> LoadedRecipe:
     """Read a recipe file and command-line overrides into one checked recipe.
 
     Args:
         path: YAML file with sections; None takes the defaults.
         overrides: `section.key=value` strings; they win over everything else.
-        catalogue: Folder of model files (`model_id`, `model_specific_defaults`); their defaults win over the global
-            ones.
+        catalogue: Folder of model files; the defaults of the chosen model win over the global ones.
+        model_wins: The older rule, by which they win over what the user set, too; each such value is warned of.
 
     Raises:
         ConfigError: With all problems at once: unknown keys, wrong types, impossible combinations.
@@ -55,22 +62,61 @@ def load_recipe(path: Path | None, overrides: Sequence[str], catalogue: Path | N
     if path is not None:
         _merge(user, _read_yaml(path), f"recipe {path.name}", origins)
     for override in overrides:
-        _merge(user, _parse_override(override), "command line", origins)
+        _merge(user, parse_override(override), "command line", origins)
+    return build_recipe(user, origins, read_catalogue(catalogue) if catalogue else (), model_wins)
+
+
+def build_recipe(
+    user: dict[str, Any], origins: Origins, models: tuple[CatalogueModel, ...], model_wins: bool = False
+) -> LoadedRecipe:
+    """What a user set, as a checked recipe.
+
+    Args:
+        user: Sections with the keys that the user set.
+        origins: Where each of them came from.
+        models: The catalogue.
+        model_wins: As in `load_recipe`.
+
+    Raises:
+        ConfigError: With all problems at once.
+    """
     model_section = user.get("model")
     model_id = model_section.get("model_id") if isinstance(model_section, Mapping) else None
+    model = find_model(models, str(model_id or Recipe().model.model_id))
     tree: dict[str, Any] = {}
     all_origins: Origins = {}
-    if catalogue is not None:
-        defaults = _model_defaults(catalogue, str(model_id or Recipe().model.model_id))
-        _merge(tree, defaults, f"model {model_id or Recipe().model.model_id}", all_origins)
+    warnings: list[str] = []
+    if model:
+        origin = f"model {model.model_id}"
+        _merge(tree, model.facts(), origin, all_origins)
+        _merge(tree, model.sections(), origin, all_origins)
+        if "training.tokens_per_batch" in origins and tree.get("training", {}).pop("per_device_train_batch_size", None):
+            # else the model's way to fill a batch would win over the user's
+            del all_origins["training.per_device_train_batch_size"]
     _merge(tree, user, "", all_origins)
     all_origins.update(origins)
+    if model and isinstance(model_section, Mapping) and model_id:
+        tree["model"]["model_id"] = model.model_id
+    if model and model_wins:
+        warnings = _overrule(tree, model.sections(), f"model {model.model_id}", all_origins)
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, all_origins))) from error
     _check_combinations(recipe, all_origins)
-    return LoadedRecipe(recipe, all_origins)
+    return LoadedRecipe(recipe, all_origins, model, tuple(warnings))
+
+
+def _overrule(tree: dict[str, Any], defaults: Mapping[str, Any], origin: str, origins: Origins) -> list[str]:
+    """Put the model's defaults over what the user set, and say which values are lost."""
+    before = dict(flatten(tree))
+    lost = [
+        f"{key}={before[key]!r} ({origins[key]}) gives way to {value!r} ({origin}), because model defaults win"
+        for key, value in flatten(defaults)
+        if origins.get(key, origin) != origin and before.get(key) != value
+    ]
+    _merge(tree, defaults, origin, origins)
+    return lost
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -93,7 +139,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _parse_override(text: str) -> dict[str, Any]:
+def parse_override(text: str) -> dict[str, Any]:
     """`section.key=value` as a nested mapping; the value stays text unless it is YAML for a list, map or null."""
     key, separator, value = text.partition("=")
     parts = key.strip().split(".")
@@ -122,24 +168,6 @@ def _merge(tree: dict[str, Any], update: Mapping[str, Any], origin: str, origins
         else:
             tree[key] = value
             origins[dotted] = origin
-
-
-def _model_defaults(catalogue: Path, model_id: str) -> dict[str, Any]:
-    for path in sorted(catalogue.glob("*.yaml")):
-        entry = _read_yaml_entry(path)
-        if entry.get("model_id") == model_id:
-            return dict(entry.get("model_specific_defaults") or {})
-    return {}
-
-
-def _read_yaml_entry(path: Path) -> dict[str, Any]:
-    try:
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot read model file {path}: {error}") from error
-    if not isinstance(entry, dict) or "model_id" not in entry:
-        raise ConfigError(f"{path} must hold `model_id` and `model_specific_defaults`.")
-    return entry
 
 
 def _explain(error: ValidationError, origins: Origins) -> Iterator[str]:

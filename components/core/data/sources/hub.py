@@ -36,17 +36,17 @@ def resolve_commit(data: DataConfig, settings: Settings) -> tuple[str, str]:
             "(user/name). Check data.dataset_id."
         ) from error
     except Exception as error:
-        raise _explain(error, data, settings) from error
+        raise explain(error, data, settings) from error
     licenses = getattr(info.card_data, "license", None) or ""
     return info.sha or "", ", ".join(map(str, licenses)) if isinstance(licenses, list) else str(licenses)
 
 
-def open_hub(data: DataConfig, settings: Settings, wanted: Collection[str]) -> Source:
-    """The splits of a Hub dataset; rows are read as they arrive, so that memory stays bounded.
+def open_streams(data: DataConfig, settings: Settings) -> tuple[str, str, Any]:
+    """Commit, licence and splits of a Hub dataset by their own names; rows are read as they arrive.
 
     Raises:
         StorageError: If the Hub refuses, cannot be reached, or the repository holds no rows.
-        DataError: If there is no train split, or the dataset has several subsets and none is named.
+        DataError: If the dataset has several subsets and none is named.
     """
     import datasets
 
@@ -58,9 +58,19 @@ def open_hub(data: DataConfig, settings: Settings, wanted: Collection[str]) -> S
         if builder.hash != commit:
             # the library falls back to whatever commit its cache holds when the Hub goes away
             raise ConnectionError("the Hub went away after the commit was resolved")
-        streams = builder.as_streaming_dataset()
+        return commit, license_name, builder.as_streaming_dataset()
     except Exception as error:
-        raise _explain(error, data, settings) from error
+        raise explain(error, data, settings) from error
+
+
+def open_hub(data: DataConfig, settings: Settings, wanted: Collection[str]) -> Source:
+    """The splits of a Hub dataset; rows are read as they arrive, so that memory stays bounded.
+
+    Raises:
+        StorageError: If the Hub refuses, cannot be reached, or the repository holds no rows.
+        DataError: If there is no train split, or the dataset has several subsets and none is named.
+    """
+    commit, license_name, streams = open_streams(data, settings)
     names = {"train": data.train_split, "validation": data.validation_split, "test": data.test_split}
     if names["train"] not in streams:
         raise DataError(
@@ -98,14 +108,14 @@ def _rows(
     except PlatformError:
         raise
     except Exception as error:
-        raise _explain(error, data, settings) from error
+        raise explain(error, data, settings) from error
 
 
 def _token(settings: Settings) -> str | None:
     return settings.hf_token.get_secret_value() if settings.hf_token else None
 
 
-def _explain(error: BaseException, data: DataConfig, settings: Settings) -> PlatformError:
+def explain(error: BaseException, data: DataConfig, settings: Settings) -> PlatformError:
     """The error as a user can act on it; the library's own is somewhere down the chain of causes."""
     name = data.dataset_id
     chain = list(_causes(error))
