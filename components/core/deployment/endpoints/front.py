@@ -5,8 +5,11 @@ from the endpoint's folder again as soon as a file there has changed, so that it
 """
 
 import asyncio
+import contextlib
 import hmac
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, 
 from components.core.deployment.endpoints.forwarding import DEPLOYMENT_HEADERS, forward, problem
 from components.core.deployment.endpoints.keys import HASHES_FILE, matching_key, read_hashes, read_internal_key
 from components.core.deployment.endpoints.measures import Measures
+from components.core.deployment.endpoints.processes import end_family
 from components.core.deployment.endpoints.record import RECORD_FILE, Deployment, EndpointRecord
 from components.core.deployment.endpoints.traffic import Split
 from components.core.deployment.local_servers import HERE
@@ -51,7 +55,8 @@ class Watched(Generic[T]):
     def __init__(self, path: Path, read: Callable[[], T]) -> None:
         self._path, self._read = path, read
         self._seen: tuple[int, int, int] | None = None
-        self._content: T | None = None
+        self.latest: T | None = None
+        """What was read last."""
 
     def get(self) -> T:
         """The content as of now.
@@ -62,9 +67,9 @@ class Watched(Generic[T]):
         """
         stat = self._path.stat()
         seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-        if self._content is None or seen != self._seen:
-            self._content, self._seen = self._read(), seen
-        return self._content
+        if self.latest is None or seen != self._seen:
+            self.latest, self._seen = self._read(), seen
+        return self.latest
 
 
 class Front:
@@ -108,13 +113,17 @@ class Front:
         watching.cancel()
 
     async def _leave_with_folder(self) -> None:
-        """A front whose folder was removed by hand would run on unseen."""
+        """An endpoint whose folder was removed by hand would run on unseen."""
         missed = 0
         while missed < _GONE_SECONDS:
             await asyncio.sleep(1)
             missed = 0 if self._folder.is_dir() else missed + 1
-        logger.error("the folder of the endpoint is gone: the front ends")
-        signal_end()
+            with contextlib.suppress(OSError, ValueError):
+                self._record.get()
+        logger.error("the folder of the endpoint is gone: its processes end")
+        for deployment in self._record.latest.deployments if self._record.latest else []:
+            await asyncio.to_thread(end_family, deployment.server)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -183,14 +192,6 @@ def _given_key(request: web.Request) -> str | None:
     if bearer[:7].lower() == "bearer ":
         return bearer[7:].strip()
     return request.headers.get("X-API-Key")
-
-
-def signal_end() -> None:
-    """End this process as SIGTERM does: what runs is finished first."""
-    import os
-    import signal
-
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> None:

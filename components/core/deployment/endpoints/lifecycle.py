@@ -22,6 +22,7 @@ from components.core.deployment.endpoints.processes import (
     is_promoting,
     refuse_while_promoting,
     strays,
+    unused_port,
     wait_until_free,
 )
 from components.core.deployment.endpoints.record import (
@@ -30,18 +31,18 @@ from components.core.deployment.endpoints.record import (
     EndpointFolder,
     EndpointRecord,
     check_name,
+    recorded_servers,
 )
 from components.core.deployment.endpoints.traffic import check_traffic
 from components.core.deployment.local_servers import (
     Server,
     ServingError,
     endpoint_environment,
-    free_port,
     spawn,
     wait_for,
 )
 from components.core.deployment.model_access import check_usable
-from components.core.errors import ConfigError, PlatformError
+from components.core.errors import ConfigError, StorageError
 from components.core.settings import Settings
 
 FRONT_PORT = 8200
@@ -57,7 +58,7 @@ Say = Callable[[str], None]
 class Launch(Protocol):
     """Starts the server of a deployment, without waiting for it."""
 
-    def __call__(self, name: str, model: str, endpoint: EndpointFolder, settings: Settings) -> Server:
+    def __call__(self, name: str, model: str, port: int, endpoint: EndpointFolder, settings: Settings) -> Server:
         """Start it; its log is `<name>.log` in the endpoint's folder."""
 
 
@@ -86,12 +87,12 @@ def create_endpoint(
         make_internal_key(folder.path)
         record = EndpointRecord(name=name, created=datetime.now(UTC))
         folder.write(record)
-        port = free_port(port)
         environment = {key: os.environ[key] for key in _FRONT_VARIABLES if key in os.environ}
-        command = [sys.executable, "-m", _FRONT_MODULE, str(folder.path), str(port)]
-        server = spawn(_FRONT, command, environment, port, folder.path)
-        record = record.model_copy(update={"front": server})
-        folder.write(record)
+        with unused_port(settings.whetstone_home, port) as port:
+            command = [sys.executable, "-m", _FRONT_MODULE, str(folder.path), str(port)]
+            server = spawn(_FRONT, command, environment, port, folder.path)
+            record = record.model_copy(update={"front": server})
+            folder.write(record)
         wait_for(server, HEALTH_PATH, folder.path, "the front is starting")
     except BaseException:
         delete_endpoint(name, settings, lambda _line: None)
@@ -99,14 +100,13 @@ def create_endpoint(
     return record, keys
 
 
-def launch_model(name: str, model: str, endpoint: EndpointFolder, settings: Settings) -> Server:
+def launch_model(name: str, model: str, port: int, endpoint: EndpointFolder, settings: Settings) -> Server:
     """Start our own server on a model."""
     environment = endpoint_environment(
         model, settings.whetstone_home, name=endpoint.name, namespace=settings.namespace
     ) | {KEYS_VARIABLE: str(internal_folder(endpoint.path))}
     for variable in ("API_KEY", "API_KEY_PRIMARY", "API_KEY_SECONDARY"):
         environment.pop(variable, None)
-    port = free_port(_DEPLOYMENT_PORT)
     command = [sys.executable, "-m", "llm_endpoint", "--port", str(port)]
     return spawn(name, command, environment, port, endpoint.path)
 
@@ -149,12 +149,13 @@ def deploy(
                 f"the endpoint {endpoint} has a deployment {name} already. Choose another name, or remove it: "
                 f"python -m llm-pipelines.endpoint delete {endpoint} --deployment {name}"
             )
-        server = launch(name, served, folder, settings)
-        deployment = Deployment(
-            name=name, model=served, server=server, state="starting", options=options, deployed=datetime.now(UTC)
-        )
-        # recorded before it is waited for: whatever happens to us, `status` and `delete` know of it
-        folder.write(record.with_deployment(deployment))
+        with unused_port(settings.whetstone_home, _DEPLOYMENT_PORT) as port:
+            server = launch(name, served, port, folder, settings)
+            deployment = Deployment(
+                name=name, model=served, server=server, state="starting", options=options, deployed=datetime.now(UTC)
+            )
+            # recorded before it is waited for: whatever happens to us, `status` and `delete` know of it
+            folder.write(record.with_deployment(deployment))
     try:
         patience = float(options.liveness_initial_delay_seconds)
         wait_for(server, "/readyz", folder.path, "the model is being loaded", patience)
@@ -264,7 +265,10 @@ def delete_endpoint(name: str, settings: Settings, say: Say = print) -> None:
     folder = EndpointFolder(settings.whetstone_home, name)
     with folder.locked():
         say(f"Deleting {name}")
-        servers = _recorded(folder)
+        servers: list[Server] = []
+        # a creation or a removal that was cut off has no record any more, or not yet
+        with contextlib.suppress(StorageError):
+            servers = recorded_servers(folder.read())
         # the front first: nobody is sent to a deployment that ends
         for server in servers:
             was = "ended" if end_family(server) else "had ended already"
@@ -277,12 +281,3 @@ def delete_endpoint(name: str, settings: Settings, say: Say = print) -> None:
     taken = [f"{server.port} ({server.name})" for server in servers if not wait_until_free(server.port)]
     if taken:
         raise ServingError(f"somebody else listens on port {', '.join(taken)} by now; nothing of {name} is left.")
-
-
-def _recorded(folder: EndpointFolder) -> list[Server]:
-    try:
-        record = folder.read()
-    except PlatformError:
-        # a creation or a removal that was cut off before there was a record, or after it was gone
-        return []
-    return [*([record.front] if record.front else []), *(each.server for each in record.deployments)]

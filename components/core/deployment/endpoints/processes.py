@@ -1,18 +1,28 @@
 """The processes of an endpoint with all that they started, also when their first one has died."""
 
 import contextlib
+import fcntl
 import os
 import socket
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.core.deployment.endpoints.record import EndpointRecord
-from components.core.deployment.local_servers import HERE, Server, end_server
-from components.core.errors import ConfigError
+from components.core.deployment.endpoints.record import (
+    EndpointFolder,
+    EndpointRecord,
+    endpoint_names,
+    managed_folder,
+    recorded_servers,
+)
+from components.core.deployment.local_servers import HERE, Server, free_port
+from components.core.errors import ConfigError, PlatformError
 
 KEYS_VARIABLE = "API_KEYS_DIR"
 """Tells a deployment where the keys are that it asks for."""
+_STOP_SECONDS = 45.0
 _FORCED_SECONDS = 10.0
 _PORT_SECONDS = 5.0
 
@@ -74,13 +84,34 @@ def end_family(server: Server) -> bool:
     import psutil
 
     members = family(server)
-    end_server(server)
-    left = [*members, *family(server)]
+    for process in members:
+        if process.pid == server.pid:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+            _wait_until_ended([process], _STOP_SECONDS)
+    left = [process for process in [*members, *family(server)] if _lives(process)]
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(left, timeout=_FORCED_SECONDS)
+    _wait_until_ended(left, _FORCED_SECONDS)
     return bool(members)
+
+
+def _wait_until_ended(processes: Sequence[Any], seconds: float) -> None:
+    """A zombie has ended, too: its parent may be somebody who does not look after it for long."""
+    import psutil
+
+    ended = time.monotonic() + seconds
+    while any(_lives(process) for process in processes) and time.monotonic() < ended:
+        time.sleep(0.02)
+    for process in processes:
+        # our own children leave the table of processes by this
+        with contextlib.suppress(psutil.Error, psutil.TimeoutExpired):
+            process.wait(0)
+
+
+def _lives(process: Any) -> bool:
+    return is_running_process(process.pid, process.create_time())
 
 
 def strays(folder: Path, internal: Path) -> list[Server]:
@@ -100,6 +131,25 @@ def strays(folder: Path, internal: Path) -> list[Server]:
             if str(folder) in process.cmdline() or process.environ().get(KEYS_VARIABLE) == str(internal):
                 found.append(Server("stray", process.pid, process.create_time(), 0))
     return found
+
+
+@contextmanager
+def unused_port(home: Path, wanted: int) -> Iterator[int]:
+    """The first port from this one on that nobody has; a server that is started in the block must be recorded there.
+
+    A server listens only some seconds after its start, so the ports of all recorded ones count as taken.
+    """
+    folder = managed_folder(home)
+    with (folder / ".ports").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        taken: set[int] = set()
+        for name in endpoint_names(home):
+            with contextlib.suppress(PlatformError):
+                taken |= {server.port for server in recorded_servers(EndpointFolder(home, name).read())}
+        port = free_port(wanted)
+        while port in taken:
+            port = free_port(port + 1)
+        yield port
 
 
 def is_listening(port: int) -> bool:

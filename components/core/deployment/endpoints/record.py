@@ -190,6 +190,11 @@ class EndpointFolder:
         shutil.rmtree(self.path)
 
 
+def recorded_servers(record: EndpointRecord) -> list[Server]:
+    """The front and the servers of all deployments, in this order."""
+    return [*([record.front] if record.front else []), *(each.server for each in record.deployments)]
+
+
 def managed_folder(home: Path) -> Path:
     """Where the folders of all endpoints are."""
     return home.resolve() / "serving" / "managed"
