@@ -80,7 +80,7 @@ def deploy(
 ) -> None:
     """Start a model behind an endpoint; it gets no traffic yet."""
     from components.core.deployment.endpoints.lifecycle import deploy as start
-    from components.core.deployment.endpoints.record import DeploymentOptions
+    from components.core.deployment.endpoints.record import DeploymentOptions, EndpointFolder
 
     with _settings() as settings:
         options = DeploymentOptions(
@@ -93,7 +93,9 @@ def deploy(
             f"{name} is ready: 1 instance, process {made.server.pid}, request timeout {request_timeout_ms} ms, "
             f"liveness delay {liveness_initial_delay} s. It gets 0 % of the traffic."
         )
-        print(f"Next: {_COMMAND} traffic {endpoint} {name}=100")
+        split = EndpointFolder(settings.whetstone_home, endpoint).read().traffic
+        shares = "NAME=PERCENT ..." if split else f"{name}=100"
+        print(f"Next: {_COMMAND} traffic {endpoint} {shares}")
 
 
 @app.command()

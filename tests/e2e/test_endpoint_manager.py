@@ -5,13 +5,10 @@ requests can be counted. test_endpoint_manager_model.py has the real server.
 """
 
 import asyncio
-import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,11 +17,10 @@ import aiohttp
 import httpx
 import psutil
 import pytest
-from support.endpoint_server import ROOT, free_port
+from support.endpoint_trial import SECONDS_TO_WAIT, Trial
 
 from components.core.deployment.endpoints.keys import rotate_key
 from components.core.deployment.endpoints.lifecycle import (
-    create_endpoint,
     delete_endpoint,
     deploy,
     remove_deployment,
@@ -32,44 +28,12 @@ from components.core.deployment.endpoints.lifecycle import (
     set_traffic,
 )
 from components.core.deployment.endpoints.processes import is_listening, is_running, unused_port
-from components.core.deployment.endpoints.promotion import Objective, Quality, promote
-from components.core.deployment.endpoints.record import DeploymentOptions, EndpointFolder, EndpointRecord
+from components.core.deployment.endpoints.record import EndpointFolder, EndpointRecord
 from components.core.deployment.endpoints.status import endpoint_status
 from components.core.deployment.local_servers import Server, ServingError, spawn
 from components.core.errors import ConfigError
-from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
-STUB = Path(__file__).resolve().parents[1] / "support" / "upstream_stub.py"
-SECONDS_TO_WAIT = 30.0
-
-
-class Trial:
-    """One endpoint with stubs behind it."""
-
-    def __init__(self, home: Path, name: str = "trial") -> None:
-        self.name, self.home = name, home
-        self.settings = Settings(whetstone_home=home)
-        self.record, self.keys = create_endpoint(name, self.settings, free_port())
-        self.folder = EndpointFolder(home, name)
-        self.url = self.record.front.address
-
-    def launch(self, name, model, _port, endpoint, settings):
-        port = free_port()  # not the usual one: tests run side by side
-        environment = dict(os.environ) | {"API_KEYS_DIR": str(endpoint.path / "internal")}
-        return spawn(name, [sys.executable, str(STUB), name, str(port), model], environment, port, endpoint.path)
-
-    def deploy(self, name: str, **options: int):
-        self.home.joinpath("stubs").mkdir(exist_ok=True)
-        model = str(self.home / "stubs")
-        return deploy(self.name, name, model, self.settings, DeploymentOptions(**options), self.launch)
-
-    def tell(self, name: str, **settings: float) -> None:
-        (self.home / "stubs" / f"{name}.json").write_text(json.dumps(settings))
-
-    def post(self, path: str = "/score", key: str | None = None, **headers: str) -> httpx.Response:
-        given = {"Authorization": f"Bearer {key or self.keys['primary']}"} | headers
-        return httpx.post(self.url + path, content=b'{"a": 1}', headers=given, timeout=SECONDS_TO_WAIT)
 
 
 @pytest.fixture(scope="module")
@@ -221,154 +185,6 @@ def test_a_deployment_that_does_not_become_ready_leaves_nothing(trial):
     with pytest.raises(ServingError, match="the broken server ended: no such model"):
         deploy(trial.name, "broken", str(trial.home), trial.settings, launch=launch)
     assert [each.name for each in trial.folder.read().deployments] == ["demo", "candidate"]
-
-
-class Callers:
-    """Callers that never stop, and the statuses that they got."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial, self._stop = trial, threading.Event()
-        self.statuses: Counter[int] = Counter()
-        self._threads = [threading.Thread(target=self._call) for _ in range(3)]
-
-    def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self) -> None:
-        with httpx.Client(headers={"X-API-Key": self._trial.keys["primary"]}, timeout=SECONDS_TO_WAIT) as client:
-            while not self._stop.is_set():
-                self.statuses[client.post(self._trial.url + "/score", content=b"{}").status_code] += 1
-
-
-GOOD = Quality(True, "PASSED: not worse than the champion")
-OBJECTIVE = Objective(max_latency_ms=1000, min_requests=10, patience_seconds=20)
-
-
-def run_promotion(trial, quality=lambda: GOOD, objective=OBJECTIVE, **more):
-    lines: list[str] = []
-    return promote("trial", "candidate", quality, objective, trial.settings, say=lines.append, **more), lines
-
-
-def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(trial):
-    with Callers(trial) as callers:
-        ended, lines = run_promotion(trial)
-    assert (ended.promoted, ended.traffic) == (True, {"candidate": 100})
-    assert [line.split()[2] for line in lines if "gets" in line] == ["10", "50", "100"]
-    assert set(callers.statuses) == {200}
-    assert trial.folder.read().promotion is None
-
-
-def test_a_slow_candidate_is_rolled_back_by_itself_with_no_failed_request(trial):
-    trial.tell("candidate", delay=0.3)
-    with Callers(trial) as callers:
-        ended, lines = run_promotion(trial, objective=Objective(250, 5, 20))
-    assert not ended.promoted
-    assert ended.reason.endswith("is above the objective of 250 ms")
-    assert len([line for line in lines if "gets" in line]) == 1
-    assert trial.folder.read().traffic == {"demo": 100}
-    assert set(callers.statuses) == {200}
-
-
-def test_a_verdict_that_turns_while_it_is_promoted_rolls_back(trial):
-    verdicts = [GOOD] * 4
-
-    def quality() -> Quality:
-        return verdicts.pop() if verdicts else Quality(False, "REFUSED: worse than the champion")
-
-    set_traffic(trial.name, {"demo": 90, "candidate": 10}, trial.settings)
-    with Callers(trial) as callers:
-        ended, _ = run_promotion(trial, quality)
-    assert (ended.promoted, ended.traffic) == (False, {"demo": 100})
-    assert ended.reason == "the paired comparison does not hold: REFUSED: worse than the champion"
-    assert set(callers.statuses) == {200}
-
-
-def test_a_worse_candidate_gets_no_traffic_at_all(trial):
-    ended, lines = run_promotion(trial, lambda: Quality(False, "REFUSED: worse"))
-    assert (ended.promoted, ended.traffic, lines) == (False, {"demo": 100}, [])
-
-
-def test_failures_of_the_candidate_and_too_few_requests_roll_back(trial):
-    trial.tell("candidate", status=500)
-    ended, _ = run_promotion(trial, probe=lambda: trial.post(**{"x-deployment": "candidate"}))
-    assert (ended.promoted, ended.reason) == (False, "1 of its 1 requests failed")
-    ended, _ = run_promotion(trial, objective=Objective(1000, 5, 0.5))
-    assert ended.reason.startswith("only 0 of 5 requests reached it within")
-    assert trial.folder.read().traffic == {"demo": 100}
-
-
-def test_a_promotion_that_is_interrupted_goes_back(trial):
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_promotion(trial, probe=interrupt)
-    assert (trial.folder.read().traffic, trial.folder.read().promotion) == ({"demo": 100}, None)
-
-
-def shell_promotion(trial: Trial, *options: object) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
-    words = [str(option) for option in ("promote", trial.name, "candidate", "--max-latency-ms", 5000, *options)]
-    environment = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "llm-pipelines.endpoint", *words], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=environment | {"WHETSTONE_HOME": str(trial.home), "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-
-
-def write_verdict(trial: Trial, status: str) -> None:
-    """Beside the candidate's model, as a published folder has it."""
-    verdict = {"status": status, "outcome": "better", "headline": f"{status.upper()}: why", "reasons": ["why"]}
-    (trial.home / "stubs" / "evaluation.json").write_text(json.dumps({"verdict": verdict}))
-
-
-def test_the_command_promotes_by_the_verdict_in_the_models_folder(trial):
-    request = trial.home / "request.json"
-    request.write_text("{}")
-    options = ("--min-requests", 3, "--probe-file", request)
-    write_verdict(trial, "passed")
-    done = shell_promotion(trial, *options)
-    words = done.communicate(timeout=60)[0]
-    assert done.returncode == 0, words
-    assert "PROMOTED: quality and latency held at every step. Traffic of trial: candidate 100 %" in words
-
-    set_traffic(trial.name, {"demo": 90, "candidate": 10}, trial.settings)
-    write_verdict(trial, "refused")
-    done = shell_promotion(trial, *options)
-    words = done.communicate(timeout=60)[0]
-    assert done.returncode == 3, words
-    assert "ROLLED BACK: the paired comparison does not hold: REFUSED: why. Traffic of trial: demo 100 %" in words
-
-
-def test_a_promotion_that_is_killed_is_told_and_others_go_back_to_the_split_before_it(trial):
-    write_verdict(trial, "passed")
-    running = shell_promotion(trial)
-    assert running.stdout.readline() == "candidate gets 10 % of the traffic\n"
-    with pytest.raises(ConfigError, match="candidate of trial is being promoted by process"):
-        set_traffic(trial.name, {"demo": 100}, trial.settings)
-    running.terminate()
-    assert running.wait(30) == 128 + signal.SIGTERM
-    assert (trial.folder.read().traffic, trial.folder.read().promotion) == ({"demo": 100}, None)
-
-    running = shell_promotion(trial)
-    assert running.stdout.readline() == "candidate gets 10 % of the traffic\n"
-    running.kill()
-    running.wait(30)
-    assert trial.folder.read().traffic == {"demo": 90, "candidate": 10}
-    note = endpoint_status(trial.name, trial.settings).cut_off
-    assert note.startswith("a promotion of candidate was killed before its end. Go back: ")
-    assert note.endswith("traffic trial demo=100")
-    ended, _ = run_promotion(trial, lambda: Quality(False, "REFUSED"))
-    assert ended.traffic == {"demo": 100}
-    assert endpoint_status(trial.name, trial.settings).cut_off is None
 
 
 def test_two_deployments_that_start_at_once_get_ports_of_their_own(tmp_path):

@@ -22,6 +22,7 @@ from components.core.deployment.endpoints.processes import family, is_running
 from components.core.deployment.endpoints.record import EndpointFolder, EndpointRecord, default_name
 from components.core.deployment.local_servers import Server
 from components.core.errors import ConfigError, DataError, StorageError
+from components.core.evaluation import candidates
 from components.core.settings import Settings
 
 VERDICTS = importlib.import_module("llm-pipelines.verdicts")
@@ -200,3 +201,12 @@ def test_without_a_verdict_there_is_an_error(tmp_path):
     (tmp_path / "evaluation.json").write_text("{}")
     with pytest.raises(StorageError, match="holds no verdict"):
         VERDICTS.read_quality(tmp_path)
+
+
+def test_the_weights_are_hashed_as_the_evaluation_hashes_them(tmp_path):
+    for name in ("model-00002.safetensors", "model-00001.safetensors"):
+        (tmp_path / name).write_bytes(name.encode())
+    judged = candidates._candidate("tuned", "x", "", tmp_path, None, None)
+    assert VERDICTS._weights_hash(tmp_path) == judged.weights_sha256
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert VERDICTS._weights_hash(tmp_path) is None
