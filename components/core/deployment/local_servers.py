@@ -106,8 +106,8 @@ def spawn(name: str, command: list[str], environment: dict[str, str], port: int,
     return Server(name, process.pid, psutil.Process(process.pid).create_time(), port)
 
 
-def wait_for(server: Server, path: str, folder: Path, doing: str) -> None:
-    """Wait until a path of a server answers 200.
+def wait_for(server: Server, path: str, folder: Path, doing: str, seconds: float = _START_SECONDS) -> None:
+    """Wait until a path of a server answers 200, `seconds` at most.
 
     Raises:
         ServingError: If it ends, with its own last words, or is not ready in time.
@@ -116,7 +116,7 @@ def wait_for(server: Server, path: str, folder: Path, doing: str) -> None:
 
     log = folder / f"{server.name}.log"
     started = said = time.monotonic()
-    while time.monotonic() - started < _START_SECONDS:
+    while time.monotonic() - started < seconds:
         if _process(server) is None:
             raise ServingError(f"the {server.name} server ended: {_last_words(log)} Its log is {log}.")
         with contextlib.suppress(httpx.HTTPError):
@@ -126,7 +126,7 @@ def wait_for(server: Server, path: str, folder: Path, doing: str) -> None:
             said = time.monotonic()
             print(f"  {doing} ({said - started:.0f} s)", flush=True)
         time.sleep(_POLL_SECONDS)
-    raise ServingError(f"the {server.name} server is not ready after {_START_SECONDS:.0f} s. Its log is {log}.")
+    raise ServingError(f"the {server.name} server is not ready after {seconds:.0f} s. Its log is {log}.")
 
 
 def end_server(server: Server) -> bool:
