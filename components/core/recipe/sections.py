@@ -5,12 +5,13 @@ Each section is one pipeline parameter, so that a step's cache key changes only 
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 FileAddress = Annotated[str, StringConstraints(min_length=1)]
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
+_NO_SLASH = BeforeValidator(lambda name: name.replace("/", "-") if isinstance(name, str) else name)
 
 
 class Section(BaseModel):
@@ -238,7 +239,7 @@ class GateConfig(Section):
 class RegistryConfig(Section):
     """How the model is named where it is kept."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9-]+$")] | None = None
+    name: Annotated[str, _NO_SLASH, StringConstraints(pattern=r"^[a-zA-Z0-9-]+$")] | None = None
     """Registered model name, slashes become hyphens; none derives it from model and task (`starter-context-qa`)."""
     description: str = ""
     """One paragraph for the model card and the registry."""
@@ -250,11 +251,6 @@ class RegistryConfig(Section):
     """Create the Hub repository as private."""
     restricted: bool = False
     """Neither listed for nor usable from another namespace; docs/model-folder.md says what that protects."""
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def _has_no_slash(cls, name: object) -> object:
-        return name.replace("/", "-") if isinstance(name, str) else name
 
 
 class GpuConfig(Section):

@@ -88,6 +88,8 @@ class TextModel(PythonModel):  # type: ignore[misc]
             if len(turns) < 2 or turns[-1]["role"] != "user":
                 raise _wrong("messages must end with the user's question, and hold its context before it.")
             row = {"question": turns[-1]["content"], "context": "\n".join(turn["content"] for turn in turns[:-1])}
+        if self._prompt.get("format") == "messages":
+            raise _wrong("a row needs `messages`: this model continues conversations.")
         if not all(isinstance(row.get(name), str) and row[name].strip() for name in ("question", "context")):
             raise _wrong("a row needs `question` and `context`, or `messages`.")
         pieces = _PLACEHOLDER.split(self._prompt["template"])
