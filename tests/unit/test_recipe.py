@@ -59,7 +59,7 @@ def test_model_defaults_do_not_reach_another_model(catalogue):
         ("training.seed", "cannot read 'training.seed'. Write section.key=value"),
         ("seed=3", "cannot read 'seed=3'. Write section.key=value"),
         ("task.prompt_template=Q: {question}", "task.prompt_template=.*must hold {context} exactly once"),
-        ("registry.name=a/b", "registry.name='a/b' .*match pattern"),
+        ("registry.name=a.b", "registry.name='a.b' .*match pattern"),
         ("lora.target_modules=[q_proj", "the value of lora.target_modules is not a valid list"),
         ("model.revision=v1", "model.revision=v1 needs a Hub id"),
         ("evaluation.max_new_tokens=4096", "leaves no room for a prompt"),
