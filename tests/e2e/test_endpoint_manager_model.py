@@ -55,16 +55,22 @@ def test_from_create_to_delete(home):
     assert "demo is ready: 1 instance" in words
     assert "request timeout 90000 ms, liveness delay 600 s. It gets 0 % of the traffic." in words
     request = home / "request.json"
-    request.write_text(json.dumps({**ASKED, "ground_truth": "Ada Morrow"}))
-    to_generate = ("--request-file", request, "--path", "/generate")
-    assert "no deployment takes traffic yet" in run("invoke", name, *to_generate, code=2)
+    messages = [
+        {"role": "system", "content": ASKED["context"]},
+        {"role": "user", "content": ASKED["question"]},
+        {"role": "assistant", "content": "Ada Morrow"},
+    ]
+    scored = {"input_data": {"input_string": messages, "parameters": {"max_new_tokens": 4}}, "params": {}}
+    request.write_text(json.dumps(scored))
+    to_score = ("--request-file", request)
+    assert "no deployment takes traffic yet" in run("invoke", name, *to_score, code=2)
     assert run("traffic", name, "demo=100") == f"Traffic of {name}: demo 100 %\n"
 
-    deployment, response, truth = run("invoke", name, *to_generate).splitlines()
+    deployment, response, truth = run("invoke", name, *to_score).splitlines()
     assert deployment.split() == ["Deployment", "demo"]
-    assert isinstance(json.loads(response.removeprefix("Response").strip())["response"], str)
+    assert isinstance(json.loads(response.removeprefix("Response").strip())["output"], str)
     assert truth == "Ground truth  Ada Morrow"
-    assert run("invoke", name, *to_generate, "--deployment", "demo").startswith("Deployment    demo\n")
+    assert run("invoke", name, *to_score, "--deployment", "demo").startswith("Deployment    demo\n")
     headers = {"Authorization": f"Bearer {primary}"}
     assert httpx.get(f"{address}/v1/models/{name}", headers=headers, timeout=30).json() == {"name": name, "ready": True}
 
