@@ -1,10 +1,14 @@
-"""Parts of heads' training that need no model: batches, the order of rows, which checkpoints stay."""
+"""Parts of heads' training: batches, the order of rows, which checkpoints stay, how a head begins."""
 
 import pytest
+from support.tiny_encoder import write_encoder
 
+from components.core.heads.tokens import TokenTable, write_tokens
 from components.core.heads.training.collating import Collator
 from components.core.heads.training.job import catalogue_task
-from components.core.tasks.heads import Head, Scale
+from components.core.heads.training.model import load_model, start_at_shares
+from components.core.tasks import get_head_task
+from components.core.tasks.heads import Head, InputEncoder, Scale
 from components.core.training.checkpoints import keep_best_and_newest, remove_checkpoints
 
 INPUTS = [
@@ -79,3 +83,26 @@ def test_the_best_checkpoint_always_stays(tmp_path, limit, best, newest, kept):
 
 def test_a_core_name_has_its_catalogue_name():
     assert catalogue_task("single_label") == "classification_single_label"
+
+
+def test_a_fresh_head_of_labels_begins_with_their_shares(tmp_path):
+    import torch
+
+    labels = ["often", "seldom", "never"]
+    folder, task = write_encoder(tmp_path / "encoder"), get_head_task("multi_label")
+    head = Head(
+        task="multi_label", labels=labels, columns={}, max_seq_length=16, pad_token_id=0, token_type_ids=True,
+        thresholds=[0.5] * 3,
+    )  # fmt: skip
+    rows = [{"text": "a", "labels": ["often", "seldom"]}, *({"text": "a", "labels": ["often"]} for _ in range(8))]
+    write_tokens(tmp_path / "train.arrow", rows, task, head, InputEncoder(folder, head), 4)
+    shares = TokenTable(tmp_path / "train.arrow").label_shares()
+    assert shares.tolist() == pytest.approx([0.95, 0.15, 0.05])
+
+    loaded = load_model(folder, task, head)
+    start_at_shares(loaded, shares)
+    assert torch.sigmoid(loaded.model.classifier.bias).tolist() == pytest.approx(shares.tolist(), abs=1e-6)
+    loaded.model.save_pretrained(tmp_path / "trained")
+    trained = load_model(tmp_path / "trained", task, head)
+    start_at_shares(trained, [0.5, 0.5, 0.5])
+    assert torch.sigmoid(trained.model.classifier.bias).tolist() == pytest.approx(shares.tolist(), abs=1e-6)

@@ -139,6 +139,11 @@ class TokenTable(Sequence[dict[str, Any]]):
         self.lengths = np.concatenate([np.diff(each) for each in offsets]) if offsets else np.empty(0, dtype=np.int32)
         """Tokens of each input."""
 
+    def label_shares(self) -> Any:
+        """How often each label stands on an input of `multi_label`, strictly between 0 and 1: shape (k,)."""
+        flat = np.concatenate([chunk.flatten().to_numpy() for chunk in self._table.column("labels").chunks])
+        return (flat.reshape(len(self), -1).sum(axis=0) + 0.5) / (len(self) + 1)
+
     def __len__(self) -> int:
         return len(self.lengths)
 

@@ -18,6 +18,7 @@ from components.core.heads.training.model import (
     load_model,
     load_trained,
     quiet_transformers,
+    start_at_shares,
 )
 from components.core.heads.training.output import write_companions, write_weights
 from components.core.heads.training.result import HeadTrainingResult
@@ -93,6 +94,8 @@ class HeadRun:
         quantized = (parameters.precision, self.hardware) if parameters.precision in (4, 8) else None
         loaded = load_model(inputs.pretrained, inputs.task, inputs.head, parameters.ignore_mismatched_sizes, quantized)
         self._take_note(loaded)
+        if inputs.head.task == "multi_label":
+            start_at_shares(loaded, inputs.train.label_shares())
         model = loaded.model
         if parameters.apply_lora:
             model = add_adapter(loaded, inputs.task, parameters, self._base())
