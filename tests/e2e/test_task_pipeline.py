@@ -69,9 +69,14 @@ def test_the_endpoint_answers_what_the_inference_wrote(task, tmp_path):
                     assert one[key] == pytest.approx(other[key], abs=1e-4)
             assert one.get("probabilities", {}) == pytest.approx(other.get("probabilities", {}), abs=1e-4)
         assert Path(found(done.stdout, "Evaluation report")).is_file()
+        if task == "regression":
+            served = run(home, "llm-pipelines.serve", "start", "--model", found(done.stdout, "Model"))
+            assert served.returncode == 0, served.stdout + served.stderr
+            assert json.loads(re.search(r"^Answer\s+(.+)$", served.stdout, re.MULTILINE).group(1))["value"]
     finally:
         stopped = run(home, "llm-pipelines.serve", "stop")
-    assert "Stopped: tiny-" in stopped.stdout
+    assert "tiny-" in stopped.stdout
+    assert ("api, ui" in stopped.stdout) == (task == "regression")
 
 
 def _said(prediction):
