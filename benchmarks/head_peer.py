@@ -10,6 +10,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from benchmarks.peer_server import peer_app, serve
+
 
 class Question(BaseModel):
     """The body, as KServe's V1 protocol has it."""
@@ -23,7 +25,7 @@ def build_app(folder: str) -> FastAPI:
 
     classify = pipeline("text-classification", model=folder, tokenizer=folder, device="cpu")
     turn = threading.Lock()
-    app = FastAPI()
+    app = peer_app()
 
     @app.post("/v1/models/model:predict")
     def predict(body: Question) -> dict[str, list[Any]]:
@@ -32,22 +34,16 @@ def build_app(folder: str) -> FastAPI:
             found = classify([each["text"] for each in body.instances], top_k=None, truncation=True)
         return {"predictions": [{"label": scores[0]["label"], "scores": scores} for scores in found]}
 
-    @app.get("/readyz")
-    def ready() -> dict[str, bool]:
-        return {"ready": True}
-
     return app
 
 
 def main() -> None:
     """Serve."""
-    import uvicorn
-
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)
     given = parser.parse_args()
-    uvicorn.run(build_app(given.model), host="127.0.0.1", port=given.port, log_level="warning")
+    serve(build_app(given.model), given.port)
 
 
 if __name__ == "__main__":

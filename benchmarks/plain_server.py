@@ -14,6 +14,8 @@ from fastapi.responses import StreamingResponse
 from llm_endpoint.served.prompt import STANDARD_PROMPT
 from pydantic import BaseModel
 
+from benchmarks.peer_server import peer_app, serve
+
 
 class Question(BaseModel):
     """The body."""
@@ -30,7 +32,7 @@ def build_app(folder: Path) -> FastAPI:
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    app = FastAPI()
+    app = peer_app()
 
     @app.post("/generate")
     def generate(body: Question) -> StreamingResponse:
@@ -47,17 +49,12 @@ def build_app(folder: Path) -> FastAPI:
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    @app.get("/readyz")
-    def ready() -> dict[str, bool]:
-        return {"ready": True}
-
     return app
 
 
 def main() -> None:
     """Serve."""
     import torch
-    import uvicorn
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", type=Path, required=True)
@@ -65,7 +62,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, required=True)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    uvicorn.run(build_app(given.model), host="127.0.0.1", port=given.port, log_level="warning")
+    serve(build_app(given.model), given.port)
 
 
 if __name__ == "__main__":

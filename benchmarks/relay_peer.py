@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
+from benchmarks.peer_server import peer_app, serve
+
 
 class Question(BaseModel):
     """The body."""
@@ -36,7 +38,7 @@ def build_app(upstream: str) -> FastAPI:
     )
     llm: Any = ChatOpenAI(base_url=upstream, api_key="none", model="stub", streaming=True, temperature=0)  # type: ignore[arg-type]
     chain = prompt | llm | StrOutputParser()
-    app = FastAPI()
+    app = peer_app()
 
     @app.post("/generate")
     async def generate(body: Question) -> StreamingResponse:
@@ -48,22 +50,16 @@ def build_app(upstream: str) -> FastAPI:
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
-    @app.get("/readyz")
-    async def ready() -> dict[str, bool]:
-        return {"ready": True}
-
     return app
 
 
 def main() -> None:
     """Serve."""
-    import uvicorn
-
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--upstream", required=True)
     given = parser.parse_args()
-    uvicorn.run(build_app(given.upstream), host="127.0.0.1", port=given.port, log_level="warning")
+    serve(build_app(given.upstream), given.port)
 
 
 if __name__ == "__main__":

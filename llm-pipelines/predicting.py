@@ -5,7 +5,6 @@ from typing import Any
 
 from components.core.deployment.local_servers import ServingError
 
-HEAD_TASKS = ("single_label", "multi_label", "regression", "ner")
 _INPUTS = ("text", "text_pair", "tokens")
 _SECONDS = 60.0
 

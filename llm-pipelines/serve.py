@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from components.core.catalogue.task_names import CORE_TASKS
 from components.core.errors import ConfigError, user_errors
 from components.core.settings import STARTER_DIR, Settings, load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
-from .predicting import HEAD_TASKS, ask_endpoint, describe_endpoint, in_short  # type: ignore[import-not-found]
+from .predicting import ask_endpoint, describe_endpoint, in_short  # type: ignore[import-not-found]
 from .serving import ask, converse, start_servers, stop_servers  # type: ignore[import-not-found]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -60,7 +61,7 @@ def serve_and_ask(
     print(f"\nServing {model}", flush=True)
     api, page = start_servers(model, settings.whetstone_home, revision, api_port, ui_port)
     served = describe_endpoint(api.address)
-    if served["task"] in HEAD_TASKS:
+    if served["task"] in CORE_TASKS.values():
         route = _predict(api.address, served["pair"])
     elif "messages" in sample:
         route = _converse(api.address, sample)
@@ -75,7 +76,9 @@ def serve_and_ask(
 def _predict(address: str, pair: bool) -> str:
     row = {"text": _SAMPLE["context"]} | ({"text_pair": _SAMPLE["question"]} if pair else {})
     answer = ask_endpoint(address, row)
-    print("".join(f"\n{title:<19}{text}" for title, text in zip(("Text", "Second text"), row.values(), strict=False)))
+    print(f"\nText               {row['text']}")
+    if pair:
+        print(f"Second text        {row['text_pair']}")
     print(f"Answer             {in_short(answer)}")
     return "/v1/models/llm-api:predict"
 

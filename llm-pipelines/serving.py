@@ -12,10 +12,8 @@ from components.core.deployment.local_servers import (
     end_recorded,
     end_server,
     endpoint_environment,
-    free_port,
-    spawn,
     start_api,
-    wait_for,
+    start_server,
     write_record,
 )
 
@@ -62,18 +60,17 @@ def start_servers(
     servers: list[Server] = []
     try:
         servers.append(start_api(environment, folder, api_port))
-        port = free_port(ui_port)
-        command = [sys.executable, "-m", "streamlit", "run", "ui/app.py", "--server.port", str(port)]
-        command += ["--server.address", HERE, "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+        command = [sys.executable, "-m", "streamlit", "run", "ui/app.py", "--server.address", HERE]
+        command += ["--server.headless", "true", "--browser.gatherUsageStats", "false", "--server.port"]
         # the page knows only the endpoint's address
         page_environment = _without_secrets(environment) | {"API_URL": servers[0].address}
-        servers.append(spawn("ui", command, page_environment, port, folder))
-        wait_for(servers[1], "/_stcore/health", folder, "the page is starting")
+        doing = "the page is starting"
+        servers.append(start_server("ui", command, page_environment, ui_port, folder, "/_stcore/health", doing))
+        write_record(folder / _RECORD, servers)
     except BaseException:
         for server in servers:
             end_server(server)
         raise
-    write_record(folder / _RECORD, servers)
     return servers
 
 

@@ -83,15 +83,44 @@ def start_api(environment: dict[str, str], folder: Path, port: int, name: str = 
             f"the endpoint's code is not on this machine ({_ENDPOINT_FOLDER}): the pipeline's image has none. Deploy "
             "to a cluster, or serve the model from a checkout: make serve MODEL=..."
         )
+    command = [sys.executable, "-m", "llm_endpoint", "--port"]
+    return start_server(name, command, environment, port, folder, "/readyz", "the model is being loaded")
+
+
+def start_server(
+    name: str, command: list[str], environment: dict[str, str], port: int, folder: Path, path: str, doing: str
+) -> Server:
+    """Start a server and wait until it is ready.
+
+    Args:
+        name: Of the server.
+        command: Its last argument, the port, is added.
+        environment: Of the process.
+        port: Where it listens; the next free port if it is taken, also while the server starts.
+        folder: Gets its log, `<name>.log`.
+        path: Answers 200 when it is ready.
+        doing: What is said while it starts.
+
+    Raises:
+        ServingError: With the server's own last words.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port(port)
-    server = spawn(name, [sys.executable, "-m", "llm_endpoint", "--port", str(port)], environment, port, folder)
-    try:
-        wait_for(server, "/readyz", folder, "the model is being loaded")
-    except BaseException:
-        end_server(server)
-        raise
-    return server
+    wanted = port
+    while True:
+        port = free_port(wanted)
+        server = spawn(name, [*command, str(port)], environment, port, folder)
+        try:
+            wait_for(server, path, folder, doing)
+        except ServingError:
+            end_server(server)
+            # somebody came first between the look at the port and the server's own bind
+            if port != free_port(port):
+                continue
+            raise
+        except BaseException:
+            end_server(server)
+            raise
+        return server
 
 
 def spawn(name: str, command: list[str], environment: dict[str, str], port: int, folder: Path) -> Server:
@@ -110,17 +139,22 @@ def wait_for(server: Server, path: str, folder: Path, doing: str, seconds: float
     """Wait until a path of a server answers 200, `seconds` at most.
 
     Raises:
-        ServingError: If it ends, with its own last words, or is not ready in time.
+        ServingError: If it ends, with its own last words, if another process answers at its port, or if it is not
+            ready in time.
     """
     import httpx
 
     log = folder / f"{server.name}.log"
     started = said = time.monotonic()
     while time.monotonic() - started < seconds:
-        if _process(server) is None:
+        process = _process(server)
+        if process is None:
             raise ServingError(f"the {server.name} server ended: {_last_words(log)} Its log is {log}.")
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(server.address + path, timeout=2.0).status_code == 200:
+            status = httpx.get(server.address + path, timeout=2.0).status_code
+            if not _listens(process, server.port):
+                raise ServingError(f"another process answers at port {server.port}. Choose another port.")
+            if status == 200:
                 return
         if time.monotonic() - said > 5:
             said = time.monotonic()
@@ -188,6 +222,19 @@ def _process(server: Server) -> Any:
         if abs(process.create_time() - server.created) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None
+
+
+def _listens(process: Any, port: int) -> bool:
+    """Whether it is this process, or one that it started, that listens at a port."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return any(
+            found.status == psutil.CONN_LISTEN and found.laddr.port == port
+            for each in (process, *process.children(recursive=True))
+            for found in each.connections("inet")
+        )
+    return False
 
 
 def _last_words(log: Path) -> str:

@@ -141,8 +141,9 @@ class TokenTable(Sequence[dict[str, Any]]):
 
     def label_shares(self) -> Any:
         """How often each label stands on an input of `multi_label`, strictly between 0 and 1: shape (k,)."""
-        flat = np.concatenate([chunk.flatten().to_numpy() for chunk in self._table.column("labels").chunks])
-        return (flat.reshape(len(self), -1).sum(axis=0) + 0.5) / (len(self) + 1)
+        chunks = self._table.column("labels").chunks
+        counts = sum(each.flatten().to_numpy().reshape(len(each), -1).sum(axis=0, dtype=np.float64) for each in chunks)
+        return (counts + 0.5) / (len(self) + 1)
 
     def __len__(self) -> int:
         return len(self.lengths)

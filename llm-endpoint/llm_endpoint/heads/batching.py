@@ -209,7 +209,9 @@ class HeadEngine:
                     self._changed.notify_all()
                 self._fail({waiting.job for waiting in batch}, GenerationError(_FAILED), error)
             else:
-                self._failures = 0
+                with self._changed:
+                    if not self._ended():  # the other lanes have given up, then, and wait for this one
+                        self._failures = 0
                 self._on_batch(len(batch))
                 self._deliver(batch, outputs)
 

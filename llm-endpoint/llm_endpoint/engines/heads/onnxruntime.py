@@ -45,7 +45,7 @@ class OnnxRuntime:
         # Two batches on half of the cores each get more done than one on all: measured in benchmarks/head_serving.py.
         self.lanes = 1 if _PROVIDERS[0] in here else min(2, threads)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads // self.lanes
+        options.intra_op_num_threads = -(-threads // self.lanes)  # rounded up
         # a thread that spins while it waits takes its core from the requests
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         onnxruntime.set_default_logger_severity(3)

@@ -60,7 +60,7 @@ class PyTorchRuntime:
         """Batches that run at once share the cores; one alone has them all."""
         with self._changing:
             self._running += 1
-            share = max(1, self._threads // self._running)
+            share = -(-self._threads // self._running)  # rounded up
         try:
             self._torch.set_num_threads(share)  # of the calling thread
             yield
