@@ -53,6 +53,19 @@ def test_an_unchanged_step_is_not_run_again(tmp_path, capfd):
     assert local_run.run_here(graph(7), tmp_path, use_cache=False)["Output"].path != first
 
 
+def test_a_step_is_run_again_when_the_library_below_it_changes(tmp_path, monkeypatch):
+    library = tmp_path / "library"
+    (library / "core").mkdir(parents=True)
+    (library / "core" / "rule.py").write_text("LIMIT = 1\n")
+    assert local_run.code_digest() == local_run.code_digest()
+    digest = local_run.code_digest
+    monkeypatch.setattr(local_run, "code_digest", lambda: digest(library))
+    first = local_run.run_here(graph(7), tmp_path, use_cache=True)["Output"].path
+    assert local_run.run_here(graph(7), tmp_path, use_cache=True)["Output"].path == first
+    (library / "core" / "rule.py").write_text("LIMIT = 2\n")
+    assert local_run.run_here(graph(7), tmp_path, use_cache=True)["Output"].path != first
+
+
 def test_a_failing_step_is_named_with_its_own_last_words(tmp_path):
     with pytest.raises(local_run.StepFailed, match="step make-number failed: numbers.jsonl:3: -1 is") as caught:
         local_run.run_here(graph(-1), tmp_path, use_cache=False)
