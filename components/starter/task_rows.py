@@ -1,4 +1,4 @@
-"""The starter's rows for the tasks that a classification or regression head answers."""
+"""The starter's rows for conversations, and for the tasks that a classification or regression head answers."""
 
 import json
 import random
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from components.starter.documents import draw_question, draw_scene, write_document
+from components.starter.exercises import choose_open
 from components.starter.kinds import KINDS
 from components.starter.names import Split, draw_name
 from components.starter.passages import Piece, draw_facts, draw_plain_name, state, tagged, text_of
@@ -68,11 +70,30 @@ def draw_ner(rng: random.Random, split: Split) -> Row:
     return {"tokens": tokens, "ner_tags": tags}
 
 
+def draw_chat_completion(rng: random.Random, split: Split) -> Row:
+    """Notes and a question about them, then up to two more; one in five asks what the notes do not say."""
+    scene = draw_scene(rng, split)
+    document, _ = write_document(rng, scene)
+    messages: list[dict[str, str]] = []
+    for fact in rng.sample(scene.facts, min(rng.randint(1, 3), len(scene.facts))):
+        left_open = choose_open(rng, scene) if rng.random() < 0.2 else None
+        entity, attribute = left_open or (fact.entity, fact.attribute)
+        question = draw_question(rng, attribute).replace("{e}", entity.name)
+        question = question[:1].upper() + question[1:]
+        if any(each["content"].endswith(question) for each in messages):
+            continue
+        asked = question if messages else f"{document.text}\n{question}"
+        answer = "The notes do not say." if left_open else f"{fact.value}."
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+    return {"messages": messages}
+
+
 TASKS: dict[str, Callable[[random.Random, Split], Row]] = {
     "single_label": draw_single_label,
     "multi_label": draw_multi_label,
     "regression": draw_regression,
     "ner": draw_ner,
+    "chat_completion": draw_chat_completion,
 }
 
 
@@ -82,7 +103,7 @@ def generate_task_rows(task: str, split: Split, count: int, seed: int = 0) -> li
     rows: dict[str, Row] = {}
     while len(rows) < count:
         row = TASKS[task](rng, split)
-        key = row["text"] if "text" in row else " ".join(row["tokens"])
+        key = json.dumps(row.get("text") or row.get("tokens") or row["messages"])
         rows.setdefault(key, {"id": f"{task}-{split}-{len(rows) + 1:05d}", **row})
     return list(rows.values())
 

@@ -205,5 +205,5 @@ def test_the_version_of_an_address_is_its_etag_or_date():
 
 
 def test_a_task_without_an_embedded_dataset_says_so():
-    with pytest.raises(StorageError, match=r"no embedded dataset of the task chat_completion. Name yours"):
-        local_path(DataConfig(), "chat_completion")
+    with pytest.raises(StorageError, match=r"no embedded dataset of the task translation. Name yours"):
+        local_path(DataConfig(), "translation")

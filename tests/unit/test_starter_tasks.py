@@ -1,4 +1,4 @@
-"""The embedded datasets of the four tasks: made by their generator, and ready as they are."""
+"""The embedded datasets of the tasks beside questions: made by their generator, and ready as they are."""
 
 import json
 
@@ -17,6 +17,7 @@ COLUMNS = {
     "multi_label": {"text", "labels"},
     "regression": {"text", "score"},
     "ner": {"tokens", "ner_tags"},
+    "chat_completion": {"prompt", "messages", "prompt_id"},
 }
 
 
@@ -68,3 +69,13 @@ def test_every_split_has_all_labels_and_some_rows_without_any():
 def test_ratings_stay_within_their_scale():
     scores = [row["score"] for split in ROW_COUNTS for row in rows("regression", split)]
     assert 0 < min(scores) < START < max(scores) < 10
+
+
+def test_conversations_have_several_turns_and_questions_that_the_notes_leave_open():
+    for split in ROW_COUNTS:
+        conversations = [row["messages"] for row in rows("chat_completion", split)]
+        assert {len(each) for each in conversations} == {2, 4, 6}
+        answers = [message["content"] for each in conversations for message in each[1::2]]
+        assert 0.1 < answers.count("The notes do not say.") / len(answers) < 0.3
+        stated = [(each[0]["content"], answer["content"][:-1]) for each in conversations for answer in each[1::2]]
+        assert all(value in notes for notes, value in stated if value != "The notes do not say")
