@@ -6,11 +6,11 @@ import pytest
 
 from components.core.catalogue import EVALUATE
 from components.core.errors import StorageError
-from components.core.heads.evaluation import evaluate_head, read_head_evaluation
+from components.core.heads.evaluation import evaluate_head, judging, read_head_evaluation
 from components.core.recipe import EvaluationConfig
 from components.core.registry.manifest import hash_file
 from components.core.settings import Settings
-from components.core.tasks.heads import Head, write_head
+from components.core.tasks.heads import Head, read_head, write_head
 
 EVIL = "<script>alert(1)</script>"
 GATE = EVALUATE["classification_single_label"].model_validate({})
@@ -40,7 +40,9 @@ def folders(tmp_path):
 
 
 def judge(folders):
-    return evaluate_head("single_label", GATE, EvaluationConfig(bootstrap_samples=1000), *folders, Settings())
+    return evaluate_head(
+        "single_label", GATE, EvaluationConfig(bootstrap_samples=1000), *folders[:4], Settings(), *folders[4:]
+    )
 
 
 def test_report_holds_the_verdict_and_escapes_labels(folders):
@@ -51,6 +53,19 @@ def test_report_holds_the_verdict_and_escapes_labels(folders):
     assert "&lt;script&gt;alert(1)" in page
     assert "http" not in page.replace("http-equiv", "")
     assert read_head_evaluation(folders[3]).values["tuned"]["accuracy"] == 1.0
+
+
+def test_a_champion_of_other_labels_is_named_as_such(folders, tmp_path, monkeypatch):
+    champion = tmp_path / "champion"
+    champion.mkdir()
+    write_head(read_head(folders[1]).model_copy(update={"labels": ["calm", "cross"]}), champion)
+    answer = {"label": "calm", "score": 0.9, "probabilities": {"calm": 0.9, "cross": 0.1}}
+    # what the champion says is not the matter here, and it has no weights
+    monkeypatch.setattr(judging, "_ask_champion", lambda folder, reader, rows, settings: [answer] * len(rows))
+    notes = " ".join(judge([*folders, champion]).notes)
+    assert "The champion knows 1 of these 2 labels" in notes
+    write_head(read_head(folders[1]), champion)
+    assert "The champion knows" not in " ".join(judge([*folders, champion]).notes)
 
 
 def test_predictions_of_another_file_are_refused(folders):

@@ -81,7 +81,7 @@ def evaluate_head(
         predictions["champion"] = _ask_champion(champion_dir, reader, rows, settings)
     result = _judge(head, reader, gate, evaluation, rows, predictions, {
         "models": _models(predictions, model_dir, facts, champion_dir),
-        "notes": _notes(rows, reader, floor is None, len(train)),
+        "notes": _notes(rows, reader, floor is None, len(train)) + _other_labels(champion_dir, head),
         "dataset_fingerprint": read_dataset_fingerprint(preprocess_dir),
         "test_sha256": hash_file(test_file),
     }, started)  # fmt: skip
@@ -215,6 +215,17 @@ def _notes(rows: Sequence[Row], reader: HeadTask, no_floor: bool, train: int) ->
         notes.append("A smaller error is a gain: differences of MAE and RMSE are turned round, so that + is better.")
         notes.append("A constant prediction has no correlation; it counts 0 where models are compared.")
     return notes
+
+
+def _other_labels(champion_dir: Path | None, head: Head) -> list[str]:
+    """A warning where the champion was trained on other labels: it cannot give these answers."""
+    labels = set(head.labels)
+    if champion_dir is None or not labels or labels <= (known := set(read_head(champion_dir).labels)):
+        return []
+    return [
+        f"The champion knows {len(labels & known)} of these {len(labels)} labels: comparing says little. Give a "
+        "model of other data a name of its own (registered_model_name)."
+    ]
 
 
 def _write_predictions(path: Path, rows: Sequence[Row], predictions: Predictions) -> None:
