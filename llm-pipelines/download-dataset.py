@@ -12,7 +12,9 @@ from components.core.settings import load_settings
 
 
 def main(
-    dataset: Annotated[str, typer.Option(help="Dataset id on the Hub (user/name); with --preview also a file here.")],
+    dataset: Annotated[
+        str, typer.Option(help="Dataset id on the Hub (user/name); with --preview also a file or folder here.")
+    ],
     download_dir: Annotated[
         Path | None,
         typer.Option("--download_dir", "--download-dir", help="Folder of the files; by default <name>_dataset."),
@@ -30,10 +32,11 @@ def main(
         if not 0 < dataset_split_pc <= 100:
             raise ConfigError(f"--dataset_split_pc={dataset_split_pc:g} must be above 0 and at most 100.")
         local = Path(dataset).expanduser()
-        if local.is_file():
+        if local.exists():
             if not preview:
-                raise ConfigError(f"{dataset} is a file here, nothing is downloaded. Add --preview to look at it.")
-            _show(local)
+                raise ConfigError(f"{dataset} is here already, nothing is downloaded. Add --preview to look at it.")
+            for file in _data_files(local):
+                _show(file)
             return
         settings = load_settings()
         log_to_stdout()
@@ -46,6 +49,17 @@ def main(
         if preview:
             for file in files.values():
                 _show(file)
+
+
+def _data_files(path: Path) -> list[Path]:
+    from components.core.data.formats import format_of
+
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.is_file() and format_of(file.name))
+    if not found:
+        raise ConfigError(f"{path} holds no data file. Name a .jsonl, .json, .csv, .tsv or .parquet file.")
+    return found
 
 
 def _show(path: Path) -> None:

@@ -55,6 +55,7 @@ def test_the_command_shows_a_local_file_and_refuses_an_impossible_share(tmp_path
 
     shown = run("--dataset", str(path), "--preview")
     assert (shown.returncode, '"prompt": "hello"' in shown.stdout) == (0, True)
+    assert run("--dataset", str(tmp_path), "--preview").stdout == shown.stdout
     refused = run("--dataset", "acme/chats", "--dataset_split_pc", "0")
     assert refused.returncode == 2
     assert refused.stderr == "error: --dataset_split_pc=0 must be above 0 and at most 100.\n"
