@@ -12,9 +12,7 @@ from components.core.settings import load_settings
 
 
 def main(
-    dataset: Annotated[
-        str, typer.Option(help="Dataset id on the Hub (user/name); with --preview also a file or folder here.")
-    ],
+    dataset: Annotated[str, typer.Option(help="Dataset id on the Hub (user/name); a path with --preview.")],
     download_dir: Annotated[
         Path | None,
         typer.Option("--download_dir", "--download-dir", help="Folder of the files; by default <name>_dataset."),
