@@ -34,11 +34,14 @@ def load(line, monkeypatch):
     import mlflow
 
     monkeypatch.delenv("WHETSTONE_HOME", raising=False)
-    for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
-        setter(line.settings.tracking_uri)
-    yield lambda uri=f"models:/{NAME}@candidate": mlflow.pyfunc.load_model(uri)
-    for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
-        setter(None)
+    use_store(monkeypatch, line.settings.tracking_uri)
+    return lambda uri=f"models:/{NAME}@candidate": mlflow.pyfunc.load_model(uri)
+
+
+def use_store(monkeypatch, address):
+    """By the environment: what MLflow's setters write there would stay for other tests."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.setenv(name, address)
 
 
 def read(path: Path):
@@ -134,15 +137,13 @@ def test_another_model_in_its_place_or_another_namespace_is_refused(line, load, 
 
 
 def test_without_the_folder_the_message_says_what_to_set(line, load, tmp_path, monkeypatch):
-    import mlflow
     from mlflow.exceptions import MlflowException
 
     client = open_client(line.settings)
     moved = tmp_path / "model"
     shutil.copytree(client.download_artifacts(client.get_model_version(NAME, "1").run_id, "model"), moved)
     monkeypatch.chdir(tmp_path)
-    for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
-        setter(f"sqlite:///{tmp_path}/other.db")
+    use_store(monkeypatch, f"sqlite:///{tmp_path}/other.db")
     with pytest.raises(MlflowException, match=f"Set WHETSTONE_HOME to what holds registry/{NAME}/1"):
         load(str(moved))
 
@@ -175,13 +176,8 @@ def test_a_version_on_the_hub_is_loaded_from_there(line, hub, tmp_path, monkeypa
     assert register(published, *inputs).version == "2"
     assert open_client(settings).get_model_version(NAME, "2").tags["model_uri"] == published.uri
     monkeypatch.setenv("HF_TOKEN", "hf_write")
-    for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
-        setter(settings.tracking_uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/{NAME}/2")
-    finally:
-        for setter in (mlflow.set_tracking_uri, mlflow.set_registry_uri):
-            setter(None)
+    use_store(monkeypatch, settings.tracking_uri)
+    model = mlflow.pyfunc.load_model(f"models:/{NAME}/2")
     row, judged = read(line.dataset / "test.jsonl")[0], read(line.evaluation / "predictions.jsonl")[0]
     asked = {"question": row["question"], "context": row["context"]}
     assert model.predict([asked], params={"max_new_tokens": 8}) == [judged["tuned"]]
