@@ -200,9 +200,13 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as place:
         result = measure(Bench(Path(place), model, arguments.rows), arguments.repeats)
-    result = {"tokenizer": model.name} | result
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return report({"tokenizer": model.name} | result, RESULT)
+
+
+def report(result: dict[str, Any], path: Path) -> int:
+    """Write and print what was measured; 1 if the two sides made different examples."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(
         f"\n{result['rows']} rows, {result['tokens']} tokens, tokenizer {result['tokenizer']}, {result['cores']} cores"
     )

@@ -31,7 +31,7 @@ from .launch_options import (  # type: ignore[import-not-found]
     Wait,
 )
 from .remote.launch import Launch  # type: ignore[import-not-found]
-from .starting import Start  # type: ignore[import-not-found]
+from .starting import Start, has_cuda  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 PIPELINE = "chat-completion-pipeline"
@@ -92,17 +92,13 @@ def _load(name: str, version: str, file: Path | None, overrides: list[str], else
         print(entry.announcement())
     elif version != "latest":
         overrides = [f"model.revision={version}", *overrides]
-    cuda = None if elsewhere else _has_cuda(overrides)
+    asked = entry is not None and bool(entry.parameters().get("apply_deepspeed"))
+    cuda = None if elsewhere or not (asked or _asks_for_bits(overrides)) else has_cuda()
     return load_chat_run(entry.model_id if entry else name, entry, file, overrides, cuda, wins)
 
 
-def _has_cuda(overrides: list[str]) -> bool | None:
-    """Whether this machine has a CUDA device; looked at only where a parameter depends on it."""
-    if not any(each.startswith("precision=") for each in overrides):
-        return None
-    import torch
-
-    return torch.cuda.is_available()
+def _asks_for_bits(overrides: list[str]) -> bool:
+    return any(each.startswith("precision=") for each in overrides)
 
 
 def _print(run: ChatRun, experiment: str) -> None:

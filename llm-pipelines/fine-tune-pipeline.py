@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from components.core.errors import ConfigError, user_errors
-from components.core.recipe import load_recipe
+from components.core.recipe import load_recipe, without_needless_deepspeed
 from components.core.settings import DEFAULT_NAMESPACE, load_settings
 from components.core.tasks import get_generative_task
 
@@ -30,7 +30,7 @@ from .launch_options import (  # type: ignore[import-not-found]
     Wait,
 )
 from .remote.launch import Launch  # type: ignore[import-not-found]
-from .starting import Start  # type: ignore[import-not-found]
+from .starting import Start, has_cuda  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 
@@ -57,6 +57,8 @@ def main(
     """Fetch, check, tokenize, fine-tune, evaluate, upload and register, here or on a cluster."""
     with user_errors():
         loaded = load_recipe(recipe, overrides or [], CATALOGUE, model_defaults_win)
+        if loaded.recipe.training.apply_deepspeed:
+            loaded = without_needless_deepspeed(loaded, None if host or compile_only else has_cuda())
         get_generative_task(loaded.recipe.task)  # this graph has no step for the other tasks
         settings = load_settings()
         print("Recipe:")

@@ -63,6 +63,13 @@ class Start:
         return str(source_version(recipe.data, self.settings, recipe.task.name))
 
 
+def has_cuda() -> bool:
+    """Whether this machine has a CUDA device; slow, so asked only where something depends on it."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
 def _preflight(loaded: LoadedRecipe, settings: Settings) -> None:
     """Stop a run that cannot fit; one whose base model cannot be looked at from here goes on."""
     from components.core.preflight import preflight

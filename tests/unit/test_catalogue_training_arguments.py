@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from components.core.catalogue import FINETUNE, check_parameters, read_parameters
-from components.core.catalogue.deepspeed import default_configuration, read_configuration
 from components.core.catalogue.training_arguments import build_arguments, deepspeed_configuration, resolve_precision
 from components.core.errors import ConfigError
+from components.core.recipe.deepspeed import default_configuration, read_configuration
 from components.core.training import hardware as machine
 from components.core.training.hardware import Hardware
 

@@ -143,13 +143,47 @@ def test_a_model_that_is_not_in_the_catalogue_takes_the_components_defaults():
 
 
 def test_what_this_training_does_not_read_is_said():
-    assert load().unused() == ["apply_deepspeed=True (model microsoft/Phi-3-mini-4k-instruct)"]
+    assert load().unused() == []
     assert "apply_early_stopping=True (command line)" in load("apply_early_stopping=true").unused()
+
+
+def test_the_models_deepspeed_is_a_key_of_the_recipe():
+    training = load().loaded.recipe.training
+    assert (training.apply_deepspeed, training.deepspeed, training.deepspeed_stage) == (True, None, 2)
+    assert "apply_deepspeed = True  (model microsoft/Phi-3-mini-4k-instruct)  -> training.apply_deepspeed" in list(
+        load().lines()
+    )
+
+
+def test_without_a_gpu_the_models_deepspeed_is_left_out_and_a_users_own_is_not():
+    left_out = load(cuda=False)
+    assert not left_out.loaded.recipe.training.apply_deepspeed
+    assert "-cosine-nods-lora-" in left_out.display_name
+    assert "apply_deepspeed = False  (there is no GPU here)  -> training.apply_deepspeed" in list(left_out.lines())
+    assert [each.partition(" is left out")[0] for each in left_out.warnings] == [
+        "apply_deepspeed=True (model microsoft/Phi-3-mini-4k-instruct)"
+    ]
+    wished = load("apply_deepspeed=true", "deepspeed_stage=3", cuda=False)
+    assert (wished.loaded.recipe.training.apply_deepspeed, wished.loaded.recipe.training.deepspeed_stage) == (True, 3)
+    assert ("-cosine-ds3-lora-" in wished.display_name, wished.warnings) == (True, ())
+
+
+def test_a_deepspeed_file_of_the_users_own_travels_and_names_the_run(tmp_path):
+    path = tmp_path / "zero3.json"
+    path.write_text('{"zero_optimization": {"stage": 3, "stage3_gather_16bit_weights_on_model_save": true}}')
+    run = load(f"deepspeed={path}")
+    assert '"stage": 3' in run.loaded.recipe.training.deepspeed
+    assert "-ds3-" in run.display_name
+    path.write_text('{"zero_optimization": {"stage": "three"}}')
+    with pytest.raises(ConfigError, match="zero_optimization.stage is .three., not an integer"):
+        load(f"deepspeed={path}")
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["auto_find_batch_size=true"], "auto_find_batch_size=true: does not work together with apply_deepspeed=true"),
+        (["precision=4"], "training.precision=4 .QLoRA. is not trained with DeepSpeed"),
         (["learning_rat=1"], "unknown parameter learning_rat. Did you mean learning_rate?"),
         (["precision=12"], "precision=12: must be 32, 16, 8 or 4"),
         (["learning_rate=0"], "learning_rate=0: must be above 0"),

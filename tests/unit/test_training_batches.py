@@ -162,3 +162,27 @@ def test_an_empty_piece_gives_every_trained_weight_a_gradient_of_zero():
     assert loss.item() == 0
     assert all(weights.grad is not None and not weights.grad.any() for weights in model.parameters())
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize("layout", ["padded", "flat"])
+def test_processes_that_go_in_step_get_equally_many_pieces_of_each_batch(tmp_path, layout):
+    from components.core.training.distributed.sync import Ranks
+    from components.core.training.loop import PlannedBatches
+
+    write_rows(tmp_path / "train.arrow", random_rows(31, seed=5))
+    rows = read_rows(tmp_path / "train.arrow")
+    plan = plan_batches(rows.lengths, TrainingConfig(num_train_epochs=1, tokens_per_batch=200))
+    shares = [PlannedBatches(rows, plan, 60, layout, Ranks(rank, 3), in_step=True) for rank in range(3)]
+    alone = [PlannedBatches(rows, plan, 60, layout, Ranks(rank, 3)) for rank in range(3)]
+    filled = 0
+    for number in range(plan.batches):
+        pieces, own = ([share[number]["pieces"] for share in kind] for kind in (shares, alone))
+        wanted = max(len(found) for found in own)
+        assert [len(found) for found in pieces] == [wanted] * 3
+        filled += sum(wanted - len(found) for found in own)
+        for mine, as_before in zip(pieces, own, strict=True):
+            assert [piece["targets"].tolist() for piece in mine[: len(as_before)]] == [
+                piece["targets"].tolist() for piece in as_before
+            ]
+            assert all(not len(piece["targets"]) for piece in mine[len(as_before) :])
+    assert filled

@@ -77,7 +77,7 @@ def test_quantized_weights_are_computed_in_what_16_would_be(monkeypatch, bf16, c
 
 
 def test_metrics_are_the_numbers_of_a_result():
-    result = TrainingResult(10, 0.5, None, 100.0, 1, 2.0, None, 3, 4, "cpu", "fp32", ["a note"], 2)
+    result = TrainingResult(10, 0.5, None, 100.0, 1, 2.0, None, 3, 4, "cpu", "fp32", ["a note"], 2, "ddp")
     assert result.metrics() == {
         "steps": 10.0, "train_loss": 0.5, "tokens_per_second": 100.0, "peak_memory_bytes": 1.0, "seconds": 2.0,
         "trainable_parameters": 3.0, "total_parameters": 4.0, "world_size": 2.0,

@@ -12,7 +12,14 @@ from components.core.catalogue.finetune import FINETUNE, FinetuneParameters
 from components.core.catalogue.loading import read_given
 from components.core.catalogue.values import AllOr, Key, OptionalText, Parameters
 from components.core.errors import ConfigError
-from components.core.recipe import CatalogueModel, LoadedRecipe, build_recipe, flatten, parse_override
+from components.core.recipe import (
+    CatalogueModel,
+    LoadedRecipe,
+    build_recipe,
+    flatten,
+    parse_override,
+    without_needless_deepspeed,
+)
 from components.core.recipe.parameter_names import PARAMETER_KEYS, sections_of
 
 TASK = "chat_completion"
@@ -22,8 +29,8 @@ DEFAULT = "default"
 _FROM_INPUTS = ("task.name", "data.dataset_id", "data.validation_file", "data.test_file")
 """Recipe keys that say the same as an input."""
 _ROWS_OF_A_BATCH = "training.per_device_train_batch_size"
-_HARMLESS = ("ignore_mismatched_sizes", "deepspeed_stage", "resume_from_checkpoint")
-"""Parameters without a recipe key that change nothing here: no new head, a stage alone, training always resumes."""
+_HARMLESS = ("ignore_mismatched_sizes", "resume_from_checkpoint")
+"""Parameters without a recipe key that change nothing here: there is no new head, and training always resumes."""
 
 
 class ChatInputs(Parameters):
@@ -128,6 +135,11 @@ def load_chat_run(
     origins = {name: where for name, (_, where) in values.items()}
     sections = [each for each in overrides if each not in names]
     loaded = _recipe(model_id, model, inputs, finetune, origins, sections, model_wins)
+    loaded = without_needless_deepspeed(loaded, cuda)
+    if loaded.recipe.training.apply_deepspeed != finetune.apply_deepspeed:
+        # a section says otherwise, or there is no GPU; the run's name tells what is done
+        finetune = finetune.model_copy(update={"apply_deepspeed": loaded.recipe.training.apply_deepspeed})
+        origins["apply_deepspeed"] = loaded.origins["training.apply_deepspeed"]
     short = model.short_name if model else Path(model_id).name
     return ChatRun(short, inputs, finetune, origins, loaded, (*warnings, *loaded.warnings))
 

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from components.core.catalogue.finetune import FinetuneParameters
+from components.core.recipe.deepspeed import zero_stage
 
 _SPLIT_WORDS = ("train", "training", "test", "validation", "valid", "dev", "data")
 
@@ -32,7 +33,7 @@ def display_name(model: str, dataset: str, parameters: FinetuneParameters, max_s
         dataset,
         f"bs{rows}",
         parameters.lr_scheduler_type,
-        f"ds{parameters.deepspeed_stage}" if parameters.apply_deepspeed else "nods",
+        f"ds{zero_stage(parameters)}" if parameters.apply_deepspeed else "nods",
         "lora" if parameters.apply_lora else "nolora",
         f"save_limit{parameters.save_total_limit}",
         f"seqlen{max_seq_length}",

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from components.core.catalogue.deepspeed import read_configuration
 from components.core.catalogue.finetune import CatalogueFinetune, FinetuneParameters
 from components.core.catalogue.values import Parameters
 from components.core.errors import ConfigError
+from components.core.recipe.deepspeed import read_configuration
 
 P = TypeVar("P", bound=Parameters)
 T = TypeVar("T")

@@ -1,13 +1,13 @@
 """The parameters as transformers' Trainer wants them."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.core.catalogue.amounts import evaluation_steps, unlimited
-from components.core.catalogue.deepspeed import default_configuration, read_configuration
 from components.core.catalogue.finetune import FinetuneParameters
 from components.core.recipe import TrainingConfig
+from components.core.recipe.deepspeed import deepspeed_configuration
+from components.core.training.distributed.deepspeed import check_agreement, meet_on_cpu
 from components.core.training.hardware import Hardware, choose_hardware
 
 if TYPE_CHECKING:
@@ -24,19 +24,6 @@ def resolve_precision(bits: int, gpus: int = 1) -> Hardware:
         gpus: `number_of_gpu_to_use_finetuning`; 0 leaves the GPUs of this machine alone.
     """
     return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"), cpu=gpus == 0)
-
-
-def deepspeed_configuration(parameters: FinetuneParameters) -> dict[str, Any] | None:
-    """The user's configuration, else the product's for the stage; None without `apply_deepspeed`.
-
-    Raises:
-        ConfigError: If the user's own cannot be used.
-    """
-    if not parameters.apply_deepspeed:
-        return None
-    if parameters.deepspeed is not None:
-        return read_configuration(parameters.deepspeed)
-    return default_configuration(parameters.deepspeed_stage)
 
 
 def build_arguments(
@@ -57,8 +44,8 @@ def build_arguments(
     deepspeed = deepspeed_configuration(parameters)
     configured = deepspeed is not None and hardware.device == "cpu"
     if configured:
-        _meet_on_cpu()
-    return TrainingArguments(
+        meet_on_cpu()
+    arguments = TrainingArguments(
         output_dir=str(checkpoints),
         # with use_cpu a DeepSpeed configuration would silently become plain DDP
         use_cpu=hardware.device == "cpu" and deepspeed is None,
@@ -79,20 +66,8 @@ def build_arguments(
         **_optimisation(parameters),
         **_evaluation(parameters, steps_per_epoch),
     )
-
-
-def _meet_on_cpu() -> None:
-    """Tell accelerate that the processes of a DeepSpeed training without a GPU belong together.
-
-    Without an accelerator it takes a process for the only one unless it is told to use the CPU, which in its turn
-    turns DeepSpeed off: each would train and save for itself.
-    """
-    from accelerate import PartialState
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
-    PartialState(backend="gloo")
+    check_agreement(arguments)
+    return arguments
 
 
 def _optimisation(parameters: FinetuneParameters) -> dict[str, Any]:

@@ -2,21 +2,21 @@
 
 from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe, parse_override
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, get_model, read_catalogue
+from components.core.recipe.section import Section
 from components.core.recipe.sections import (
     DataConfig,
     EvaluationConfig,
     GateConfig,
     GpuConfig,
-    LoraConfig,
     ModelConfig,
     Recipe,
     RegistryConfig,
     ResourcesConfig,
-    Section,
     TaskConfig,
     TokensConfig,
-    TrainingConfig,
 )
+from components.core.recipe.training_section import LoraConfig, TrainingConfig
+from components.core.recipe.without_gpu import without_needless_deepspeed
 
 __all__ = [
     "CatalogueModel",
@@ -41,4 +41,5 @@ __all__ = [
     "load_recipe",
     "parse_override",
     "read_catalogue",
+    "without_needless_deepspeed",
 ]

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from components.core.errors import ConfigError
+from components.core.recipe.deepspeed import with_content
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, read_catalogue
 from components.core.recipe.sections import Recipe
 
@@ -104,7 +105,7 @@ def build_recipe(
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, all_origins))) from error
     _check_combinations(recipe, all_origins)
-    return LoadedRecipe(recipe, all_origins, model, tuple(warnings))
+    return LoadedRecipe(with_content(recipe), all_origins, model, tuple(warnings))
 
 
 def _overrule(tree: dict[str, Any], defaults: Mapping[str, Any], origin: str, origins: Origins) -> list[str]:
@@ -217,6 +218,11 @@ def _check_combinations(recipe: Recipe, origins: Origins) -> None:
         problems.append(
             f"training.precision={recipe.training.precision} (QLoRA) needs a CUDA GPU, yet gpu.count=0 is a CPU run. "
             "Set training.precision=auto, or gpu.count to 1 or more."
+        )
+    if recipe.training.quantized_bits and recipe.training.apply_deepspeed:
+        problems.append(
+            f"training.precision={recipe.training.precision} (QLoRA) is not trained with DeepSpeed, yet "
+            "training.apply_deepspeed=true. Set it to false, or training.precision to 16."
         )
     if recipe.gpu.num_nodes > 1 and not recipe.resources.checkpoint_volume:
         problems.append(

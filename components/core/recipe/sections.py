@@ -5,19 +5,14 @@ Each section is one pipeline parameter, so that a step's cache key changes only 
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+from components.core.recipe.section import Count, Fraction, Section
+from components.core.recipe.training_section import LoraConfig, TrainingConfig
+
 FileAddress = Annotated[str, StringConstraints(min_length=1)]
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$")]
 _NO_SLASH = BeforeValidator(lambda name: name.replace("/", "-") if isinstance(name, str) else name)
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 _TASK_KEYS = {
@@ -115,85 +110,6 @@ class TokensConfig(Section):
     """`window` cuts the context around the answer so that the row fits; `drop` leaves the row out. Both are counted."""
     packing: bool = True
     """Put several short rows into one sequence; rows never see each other."""
-
-
-class TrainingConfig(Section):
-    """The optimisation."""
-
-    method: Literal["lora", "full"] = "lora"
-    """`lora` trains a low-rank adapter, `full` trains all weights."""
-    num_train_epochs: Annotated[float, Field(gt=0)] = 3.0
-    """Passes over the training rows."""
-    max_steps: Annotated[int, Field(ge=-1)] = -1
-    """Stop after this many optimizer steps; -1 trains for all epochs."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    """Peak learning rate, reached after warm-up."""
-    lr_scheduler_type: Literal[
-        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"
-    ] = "cosine"
-    """Shape of the learning rate after warm-up."""
-    warmup_steps: Annotated[float, Field(ge=0)] = 0.03
-    """Optimizer steps of warm-up; below 1 it is a fraction of all steps."""
-    tokens_per_batch: Count = 4096
-    """Tokens of one batch, padding not counted; an optimizer step takes `gradient_accumulation_steps` batches."""
-    per_device_train_batch_size: Count | None = None
-    """Rows in a batch; none fills each batch up to `tokens_per_batch`."""
-    gradient_accumulation_steps: Count = 1
-    """Batches per optimizer step."""
-    optim: Literal["adamw_torch", "adafactor"] = "adamw_torch"
-    """Optimizer."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decoupled weight decay."""
-    adam_beta1: Fraction = 0.9
-    """Decay of the first moment."""
-    adam_beta2: Fraction = 0.999
-    """Decay of the second moment."""
-    adam_epsilon: Annotated[float, Field(gt=0)] = 1e-8
-    """Added to the denominator of the update."""
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Gradients are scaled down to this norm."""
-    precision: Literal["auto", "32", "16", "8", "4"] = "auto"
-    """`16`: bf16, else fp16 on GPUs and fp32 on CPUs; `auto`: 16 on GPUs; `8`, `4`: QLoRA on GPUs, bits of a weight."""
-    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
-    """`auto` recomputes activations only when they would not fit into memory."""
-    eval_steps: Annotated[float, Field(gt=0)] = 0.25
-    """Optimizer steps between two validation losses; below 1 it is a fraction of all steps."""
-    save_steps: Annotated[float, Field(gt=0)] = 0.25
-    """Optimizer steps between two checkpoints; below 1 it is a fraction of all steps."""
-    save_total_limit: Annotated[int, Field(ge=1)] = 2
-    """Complete checkpoints that are kept; the oldest goes first."""
-    logging_steps: Count = 10
-    """Optimizer steps between two points of the loss curve."""
-    seed: int = 42
-    """Seed of initialisation and order."""
-    enable_full_determinism: bool = False
-    """Use deterministic kernels only; slower."""
-
-    @field_validator("precision", mode="before")
-    @classmethod
-    def _accepts_a_number(cls, precision: object) -> object:
-        # YAML reads `precision: 16` as a number, and a pipeline parameter turns it into 16.0.
-        return f"{precision:.0f}" if isinstance(precision, int | float) else precision
-
-    @property
-    def quantized_bits(self) -> int | None:
-        """Bits of a base weight below the adapter with QLoRA; None where the base is not quantized."""
-        return int(self.precision) if self.precision in ("4", "8") else None
-
-
-class LoraConfig(Section):
-    """The low-rank adapter, used when `training.method` is `lora`."""
-
-    r: Count = 16
-    """Rank."""
-    alpha: Count = 32
-    """Scale: the update is multiplied by alpha / r."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on the adapter's input."""
-    target_modules: str | list[str] = "all-linear"
-    """Names of the layers that get an adapter; `all-linear` takes every linear layer but the output."""
-    merge_lora_weights: bool = True
-    """True writes a stand-alone model, false an adapter that loads on its base."""
 
 
 class EvaluationConfig(Section):

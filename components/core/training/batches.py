@@ -119,6 +119,11 @@ def empty_piece() -> dict[str, Any]:
     return {"input_ids": place, "logits_to_keep": place.bool(), "targets": place[0, :0]}
 
 
+def fill_up(pieces: list[dict[str, Any]], wanted: int) -> list[dict[str, Any]]:
+    """Pieces, and as many empty ones as are missing."""
+    return pieces + [empty_piece() for _ in range(wanted - len(pieces))]
+
+
 def split_rows(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Cut rows into pieces of like length with the least padding.
 
@@ -157,20 +162,30 @@ def build_pieces(rows: TokenRows, numbers: Sequence[int], capacity: int, layout:
     The last token of a row is only ever predicted, so it is a target but no input. `logits_to_keep` (bool, shape of
     input_ids) marks the positions that predict a label, and `targets` holds their labels in the same order.
     """
-    if not len(numbers):
-        return
+    for piece in _cut(rows, numbers, capacity, layout):
+        lay_out = _padded if layout == "padded" else _flat
+        yield lay_out([rows.row(numbers[position]) for position in piece])
+
+
+def count_pieces(rows: TokenRows, numbers: Sequence[int], capacity: int, layout: Layout) -> int:
+    """How many pieces `build_pieces` makes of rows; at least the one that a process without rows takes part with."""
+    return max(1, len(_cut(rows, numbers, capacity, layout)))
+
+
+def _cut(rows: TokenRows, numbers: Sequence[int], capacity: int, layout: Layout) -> list[list[int]]:
+    """Positions in `numbers`, piece by piece."""
     lengths = [int(rows.lengths[number]) - 1 for number in numbers]
     if layout == "padded":
-        for piece in split_rows(lengths, capacity):
-            yield _padded([rows.row(numbers[position]) for position in piece])
-        return
-    first, filled = 0, 0
+        return split_rows(lengths, capacity)
+    pieces: list[list[int]] = []
+    filled = 0
     for position, length in enumerate(lengths):
-        if filled and filled + length > capacity:
-            yield _flat([rows.row(number) for number in numbers[first:position]])
-            first, filled = position, 0
+        if not pieces or (filled and filled + length > capacity):
+            pieces.append([])
+            filled = 0
+        pieces[-1].append(position)
         filled += length
-    yield _flat([rows.row(number) for number in numbers[first:]])
+    return pieces
 
 
 def _padded(rows: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

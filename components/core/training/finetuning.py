@@ -47,7 +47,7 @@ def finetune(
     if settings.training_nodes:
         return train_on_nodes(job, settings, settings.training_nodes)
     processes = settings.training_processes or processes_here()
-    if processes == 1:
+    if processes == 1 and not training.apply_deepspeed:
         return train(job, settings, Ranks())
     # what is wrong with the input is told before any process is started
     read_prompt(tokens_dir)

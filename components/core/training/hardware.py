@@ -44,6 +44,9 @@ def choose_hardware(training: TrainingConfig, cpu: bool = False) -> Hardware:
         )
     if cpu or not torch.cuda.is_available():
         precision, notes = _cpu_precision(training.precision)
+        if precision == "bf16" and training.apply_deepspeed:
+            # the Trainer takes bf16 for a GPU's unless it is told to use the CPU, which turns DeepSpeed off
+            precision, notes = "fp32", ["DeepSpeed on a CPU was computed in fp32, not in 16 bits."]
         return Hardware("cpu", precision, "padded", "sdpa", notes)
     from transformers.utils import is_flash_attn_2_available
 

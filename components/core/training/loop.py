@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from components.core.errors import StorageError, TrainingError
-from components.core.training.batches import Layout, Plan, build_pieces, empty_piece, share_rows
+from components.core.training.batches import Layout, Plan, build_pieces, count_pieces, fill_up, share_rows
 from components.core.training.checkpoints import keep_newest, seal_checkpoint
 from components.core.training.distributed.sync import Ranks
 from components.core.training.hardware import peak_memory
@@ -52,19 +52,28 @@ def check_model(model: Any) -> None:
 
 
 class PlannedBatches(Dataset[dict[str, Any]]):
-    """One process's share of the batches of a plan, laid out when they are asked for."""
+    """One process's share of the batches of a plan, laid out when they are asked for.
 
-    def __init__(self, rows: TokenRows, plan: Plan, capacity: int, layout: Layout, ranks: Ranks) -> None:
+    With `in_step` all processes get equally many pieces of each batch: DeepSpeed's talk to each other in every one.
+    """
+
+    def __init__(
+        self, rows: TokenRows, plan: Plan, capacity: int, layout: Layout, ranks: Ranks, in_step: bool = False
+    ) -> None:
         self._rows, self._plan, self._capacity, self._layout, self._ranks = rows, plan, capacity, layout, ranks
+        self._in_step = in_step
 
     def __len__(self) -> int:
         return self._plan.batches
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         numbers = self._plan.batch(number)
-        mine = numbers[share_rows(self._rows.lengths[numbers], self._ranks.size)[self._ranks.rank]]
+        shares = [numbers[share] for share in share_rows(self._rows.lengths[numbers], self._ranks.size)]
+        how = self._capacity, self._layout
+        pieces = list(build_pieces(self._rows, shares[self._ranks.rank], *how))
+        wanted = max(count_pieces(self._rows, share, *how) for share in shares) if self._in_step else 1
         return {
-            "pieces": list(build_pieces(self._rows, mine, self._capacity, self._layout)) or [empty_piece()],
+            "pieces": fill_up(pieces, wanted),
             # of the whole batch: the loss is divided by all its labels, wherever they are
             "tokens": int(self._rows.lengths[numbers].sum()),
             "targets": int(self._rows.targets[numbers].sum()),
@@ -106,6 +115,8 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         self._tokens_logged = 0
         self._seconds_logged = 0.0
         self._fresh_loss, self._fresh_steps = torch.zeros((), device=args.device), 0
+        # the loss is divided by the tokens of the whole step already
+        self._unscaled = {"scale_wrt_gas": False} if self.is_deepspeed_enabled else {}
 
     @property
     def seconds(self) -> float:
@@ -133,11 +144,11 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         batch_loss = torch.zeros((), device=self.args.device)
         pieces = self._prepare_inputs(inputs)["pieces"]
         for number, piece in enumerate(pieces, 1):
-            with nullcontext() if number == len(pieces) else self.accelerator.no_sync(model):
+            with nullcontext() if number == len(pieces) else self._more_to_come(model):
                 with self.compute_loss_context_manager():
                     # gradients become the mean over the processes, and are meant to be the sum
                     loss = summed_loss(model, piece) * self._ranks.size / num_items_in_batch
-                self.accelerator.backward(loss)
+                self.accelerator.backward(loss, **self._unscaled)
             batch_loss += loss.detach()
         total: torch.Tensor = self._ranks.mean(batch_loss)
         if total.device.type == "cpu" and not math.isfinite(total.item()):
@@ -150,6 +161,19 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
             self._show_progress()
         return total
 
+    @contextmanager
+    def _more_to_come(self, model: Any) -> Iterator[None]:
+        """Gradients are added up only; DeepSpeed would take a step with each piece that it takes for a step's last."""
+        if not self.is_deepspeed_enabled:
+            with self.accelerator.no_sync(model):
+                yield
+            return
+        state = self.accelerator.gradient_state
+        last_of_step = state.sync_gradients
+        state._set_sync_gradients(False)
+        yield
+        state._set_sync_gradients(last_of_step)
+
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean loss per label token of all validation rows; empty if asked to stop before the end."""
         self._clock.stop()
@@ -157,7 +181,8 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         total, targets = torch.zeros((), device=self.args.device, dtype=torch.float64), 0
         with torch.no_grad():
             for piece in self._validation:
-                if self._stop.made:
+                # with DeepSpeed no process may leave the others alone with a piece
+                if self._ranks.any(self._stop.made) if self.is_deepspeed_enabled else self._stop.made:
                     break
                 total += summed_loss(self.model, self._prepare_inputs(piece)).double()
                 targets += len(piece["targets"])
@@ -208,8 +233,9 @@ class FinetuneTrainer(Trainer):  # type: ignore[misc]
         if not self._ranks.first:
             return
         # without the option peft asks the Hub about the base model's vocabulary
-        options = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
-        self.model.save_pretrained(output_dir, **options)
+        options: dict[str, Any] = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        # with ZeRO-3 the model itself holds a part of its weights
+        self.model.save_pretrained(output_dir, state_dict=state_dict, **options)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, mark it as complete, and only then give up older ones."""

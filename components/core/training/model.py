@@ -21,11 +21,12 @@ def load_base(folder: Path, training: TrainingConfig, hardware: Hardware) -> tup
     """Load the base model in the precision that it is trained in.
 
     Full fine-tuning updates fp32 weights. Below an adapter the base stays in its own dtype where that is what is
-    computed in anyway; otherwise it is widened to fp32. With QLoRA it is quantized.
+    computed in anyway; otherwise it is widened to fp32. With QLoRA it is quantized. DeepSpeed computes with all
+    weights in one dtype, and keeps those that are trained in fp32 beside them.
 
     Returns:
         The model on the CPU, and the dtype of the weights on disk. A quantized model is on its GPU already, and has no
-        dtype to be written in.
+        dtype to be written in; neither has DeepSpeed's, which is written from its base.
 
     Raises:
         TrainingError: If transformers cannot load it as a causal language model.
@@ -39,9 +40,11 @@ def load_base(folder: Path, training: TrainingConfig, hardware: Hardware) -> tup
             # what rounding took is given back, since it would count as taken when passes are sized
             torch.cuda.empty_cache()
         return model, None
+    computed = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[hardware.precision]
+    if training.apply_deepspeed:
+        return read_base(folder, dtype=computed, attn_implementation=hardware.attention), None
     model = read_base(folder, dtype="auto", attn_implementation=hardware.attention)
     dtype = model.dtype
-    computed = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[hardware.precision]
     if training.method == "full" or dtype != computed:
         model = model.float()
     return model, dtype
@@ -64,8 +67,8 @@ def read_base(folder: Path, **options: Any) -> Any:
         raise TrainingError(f"cannot load the base model from {folder}: {reason}. Check model.model_id.") from error
 
 
-def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -> Any:
-    """Freeze the model and put a fresh low-rank adapter on it.
+def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path, widened: bool = True) -> Any:
+    """Freeze the model and put a fresh low-rank adapter on it, in fp32 unless `widened` is false.
 
     Raises:
         TrainingError: If the model has no such layers.
@@ -77,7 +80,7 @@ def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -
         target_modules=lora.target_modules,
     )  # fmt: skip
     try:
-        adapted = peft.get_peft_model(model, config)
+        adapted = peft.get_peft_model(model, config, autocast_adapter_dtype=widened)
     except ValueError as error:
         reason = " ".join(str(error).split())[:300]
         raise TrainingError(f"lora.target_modules {lora.target_modules} do not fit the model: {reason}") from error
@@ -89,12 +92,17 @@ def add_adapter(model: Any, lora: LoraConfig, base: ModelConfig, folder: Path) -
     return adapted
 
 
+def size_of(weights: Any) -> int:
+    """Numbers in a tensor of weights, of which ZeRO-3 leaves a process its share."""
+    return int(getattr(weights, "ds_numel", weights.numel()))
+
+
 def count_parameters(model: Any) -> tuple[int, int]:
-    """Weights that are trained, and all; a byte of 4-bit weights holds two, and ZeRO-3 leaves a process its share."""
+    """Weights that are trained, and all; a byte of 4-bit weights holds two."""
     if hasattr(model, "get_nb_trainable_parameters"):
         trained, total = model.get_nb_trainable_parameters()
         return int(trained), int(total)
-    sizes = [(getattr(weights, "ds_numel", weights.numel()), weights.requires_grad) for weights in model.parameters()]
+    sizes = [(size_of(weights), weights.requires_grad) for weights in model.parameters()]
     return sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
 
 

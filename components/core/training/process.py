@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import TrainingError
+from components.core.recipe.deepspeed import deepspeed_configuration
 from components.core.registry.base_model import ResolvedModel, resolve_model
 from components.core.settings import Settings
 from components.core.tasks import read_prompt, write_prompt
@@ -49,6 +50,10 @@ def train(job: Job, settings: Settings, ranks: Ranks) -> TrainingResult:
         else None,
         "precision": hardware.precision,
     }
+    deepspeed = deepspeed_configuration(job.training)
+    if deepspeed is not None:
+        # each process's share of a checkpoint is of use to as many processes only
+        identity |= {"deepspeed": deepspeed, "processes": ranks.size}
     run = TrainingRun(
         job.model, job.training, job.lora, inputs.rows, inputs.validation, base, hardware, job.output_dir, ranks
     )
@@ -113,7 +118,8 @@ def _describe(
     from importlib.metadata import version
 
     finished = datetime.now(UTC)
-    key, bits = checkpoint_key(identity), job.training.quantized_bits
+    key, extra = checkpoint_key(identity), ["bitsandbytes"] if job.training.quantized_bits else []
+    extra += ["deepspeed"] if job.training.apply_deepspeed else []
     return {
         "run_id": f"{finished:%Y%m%d-%H%M%S}-{key[:8]}",
         "finished": finished.isoformat(timespec="seconds"),
@@ -131,5 +137,5 @@ def _describe(
             "training": job.training.model_dump(mode="json"),
             "lora": job.lora.model_dump(mode="json") if job.training.method == "lora" else None,
         },
-        "libraries": {name: version(name) for name in (*_LIBRARIES, *(["bitsandbytes"] if bits else []))},
+        "libraries": {name: version(name) for name in (*_LIBRARIES, *extra)},
     }

@@ -36,6 +36,8 @@ class TrainingResult:
     """What was decided for the user, or looked odd; one sentence each."""
     world_size: int
     """Processes that trained together, one per GPU."""
+    distributed: str
+    """How they did: `none` (one), `ddp`, `deepspeed-zero2` or `deepspeed-zero3`."""
 
     def metrics(self) -> dict[str, float]:
         """The numbers alone, by name; what is None is left out."""

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from components.core.errors import TrainingError
 from components.core.recipe import LoraConfig, ModelConfig, TrainingConfig
+from components.core.recipe.deepspeed import deepspeed_configuration
 from components.core.registry.base_model import ResolvedModel
-from components.core.training.arguments import build_arguments
-from components.core.training.batches import Plan, build_pieces, plan_batches
+from components.core.training.arguments import build_arguments, fit_to_model
+from components.core.training.batches import Plan, build_pieces, fill_up, plan_batches
+from components.core.training.distributed.deepspeed import kind_of_training
 from components.core.training.distributed.sync import Ranks
+from components.core.training.distributed.whole import put_together
 from components.core.training.estimate import pass_bytes_per_token, training_bytes_per_weight
 from components.core.training.hardware import Fit, Hardware, fit_into_memory, free_memory, layer_sizes, peak_memory
-from components.core.training.model import add_adapter, check_finite, count_parameters, load_base, write_model
+from components.core.training.model import add_adapter, check_finite, count_parameters, load_base, size_of, write_model
 from components.core.training.result import TrainingResult
 from components.core.training.rows import TokenRows
 
@@ -87,8 +90,11 @@ class TrainingRun:
         check_finite(trainer.model)
         trained, total = count_parameters(trainer.model)
         peak = int(self.ranks.most(peak_memory(self.hardware.device)))
+        model, deepspeed = trainer.model, deepspeed_configuration(self.training)
+        if deepspeed is not None:
+            model = put_together(model, self.base.path, self.ranks)
         if self.ranks.first:
-            write_model(trainer.model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
+            write_model(model, self.base.path, dtype, self.output_dir, self.lora.merge_lora_weights)
         return TrainingResult(
             steps=trainer.state.global_step,
             train_loss=mean_loss(history),
@@ -103,6 +109,7 @@ class TrainingRun:
             precision=self.hardware.precision,
             notes=self.notes,
             world_size=self.ranks.size,
+            distributed=kind_of_training(deepspeed, self.ranks.size),
         )
 
     def _build(self, checkpoints: Path, log_path: Path, stop: Any) -> "tuple[FinetuneTrainer, Any]":
@@ -112,36 +119,23 @@ class TrainingRun:
 
         from components.core.training.loop import FinetuneTrainer, PlannedBatches, check_model
 
+        evaluates, deepspeed = bool(len(self.validation)), self.training.apply_deepspeed
+        arguments = build_arguments(self.training, self.hardware, checkpoints, self.plan.steps, evaluates)
         model, dtype = load_base(self.base.path, self.training, self.hardware)
         check_model(model)
         self._check_rows(model.config)
         if self.training.method == "lora":
             # the adapter's first weights are random
             set_seed(self.training.seed)
-            model = add_adapter(model, self.lora, self.model, self.base.path)
+            model = add_adapter(model, self.lora, self.model, self.base.path, widened=not deepspeed)
         fit = self._fit(model)
-        layout = self.hardware.layout
-        by_length = sorted(range(len(self.validation)), key=lambda row: int(self.validation.lengths[row]))
-        mine = by_length[self.ranks.rank :: self.ranks.size]
-        arguments = build_arguments(
-            self.training,
-            self.hardware,
-            checkpoints,
-            self.plan.steps,
-            fit.gradient_checkpointing,
-            bool(len(self.validation)),
-            routed="num_experts_per_tok" in model.config.get_text_config().to_dict(),
-        )
+        fit_to_model(arguments, model, fit.gradient_checkpointing)
         trainer = FinetuneTrainer(
             model,
             arguments,
-            PlannedBatches(self.rows, self.plan, fit.piece_tokens, layout, self.ranks),
+            PlannedBatches(self.rows, self.plan, fit.piece_tokens, self.hardware.layout, self.ranks, deepspeed),
             self.plan,
-            [
-                piece
-                for first in range(0, len(mine), 512)
-                for piece in build_pieces(self.validation, mine[first : first + 512], fit.piece_tokens, layout)
-            ],
+            self._validation_pieces(fit.piece_tokens),
             self.training.save_total_limit,
             log_path,
             stop,
@@ -157,6 +151,17 @@ class TrainingRun:
             self.ranks.size, "process" if self.ranks.size == 1 else "processes",
         )  # fmt: skip
         return trainer, dtype
+
+    def _validation_pieces(self, capacity: int) -> list[dict[str, Any]]:
+        """The share of this process; with DeepSpeed all get equally many."""
+        by_length = sorted(range(len(self.validation)), key=lambda row: int(self.validation.lengths[row]))
+        mine = by_length[self.ranks.rank :: self.ranks.size]
+        pieces = [
+            piece
+            for first in range(0, len(mine), 512)
+            for piece in build_pieces(self.validation, mine[first : first + 512], capacity, self.hardware.layout)
+        ]
+        return fill_up(pieces, int(self.ranks.most(len(pieces))) if self.training.apply_deepspeed else 0)
 
     def _check_rows(self, config: Any) -> None:
         """Raise if the rows are not for this model."""
@@ -175,8 +180,10 @@ class TrainingRun:
             )
 
     def _fit(self, model: Any) -> Fit:
-        trained = sum(weights.numel() for weights in model.parameters() if weights.requires_grad)
+        trained = sum(size_of(weights) for weights in model.parameters() if weights.requires_grad)
         taken = trained * training_bytes_per_weight(self.training.optim)
+        if self.training.apply_deepspeed:
+            taken //= self.ranks.size
         if self.hardware.device == "cuda":
             # quantized weights are there already
             held = (weights for weights in model.parameters() if weights.device.type == "cpu")

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from components.core.catalogue import InferenceParameters
-from components.core.catalogue.deepspeed import read_configuration
 from components.core.errors import StorageError
 from components.core.heads.folders import METADATA_FILE, PREDICTIONS_FILE, PREDICTIONS_TEXT_FILE
 from components.core.heads.inference.predictor import Predictor, open_predictor, predict_rows
 from components.core.heads.inference.reading import InputFile, InputRow
 from components.core.heads.preprocess.args import read_preprocess_args
 from components.core.metrics.labels import Values
+from components.core.recipe.deepspeed import read_configuration
 from components.core.registry.manifest import hash_file
 from components.core.settings import Settings
 from components.core.tasks import HeadTask, Row, get_head_task

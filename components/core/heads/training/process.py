@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from components.core.catalogue import FinetuneParameters
-from components.core.catalogue.training_arguments import deepspeed_configuration, resolve_precision
+from components.core.catalogue.training_arguments import resolve_precision
 from components.core.heads.training.job import HeadInputs, HeadJob, catalogue_task, read_inputs
 from components.core.heads.training.output import keep_checkpoints, prepare_folder
 from components.core.heads.training.result import HeadTrainingResult
 from components.core.heads.training.run import HeadRun
+from components.core.recipe.deepspeed import deepspeed_configuration
 from components.core.settings import Settings
 from components.core.training.checkpoints import (
     checkpoint_key,

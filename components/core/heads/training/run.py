@@ -4,10 +4,10 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from components.core.catalogue import FinetuneParameters
-from components.core.catalogue.training_arguments import build_arguments, deepspeed_configuration
+from components.core.catalogue.training_arguments import build_arguments
 from components.core.errors import TrainingError
 from components.core.heads.training.determinism import deterministic
 from components.core.heads.training.job import HeadInputs, catalogue_task
@@ -24,8 +24,10 @@ from components.core.heads.training.output import write_companions, write_weight
 from components.core.heads.training.result import HeadTrainingResult
 from components.core.heads.training.scoring import Validation
 from components.core.metrics.labels import Values
+from components.core.recipe.deepspeed import deepspeed_configuration
 from components.core.registry.base_model import STARTER
 from components.core.settings import STARTER_DIR, Settings
+from components.core.training.distributed.deepspeed import kind_of_training, leave_deepspeed
 from components.core.training.distributed.sync import Ranks
 from components.core.training.hardware import Hardware, peak_memory
 from components.core.training.model import check_finite, count_parameters
@@ -145,10 +147,7 @@ class HeadRun:
         peak = int(self.ranks.most(peak_memory(self.hardware.device)))
         values: Values = {}
         if self.deepspeed is not None:
-            from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-            # else ZeRO-3 would part the weights that the first process reads now over all of them
-            unset_hf_deepspeed_config()
+            leave_deepspeed()
         if self.ranks.first:
             model = load_trained(
                 checkpoints / f"checkpoint-{best}", self.inputs.pretrained, self.inputs.task, self.inputs.head,
@@ -178,7 +177,7 @@ class HeadRun:
             precision=self.hardware.precision,
             method="lora" if parameters.apply_lora else "full",
             world_size=self.ranks.size,
-            distributed=self._distributed(),
+            distributed=kind_of_training(self.deepspeed, self.ranks.size),
             notes=self.notes,
         )
 
@@ -226,9 +225,3 @@ class HeadRun:
         predictor = open_predictor(self.output_dir, settings, runtime="onnxruntime")
         predictions = predict(predictor, self.inputs.task, rows)
         return self.inputs.task.score(rows, predictions, predictor.head).values
-
-    def _distributed(self) -> str:
-        if self.deepspeed is not None:
-            return f"deepspeed-zero{self.deepspeed['zero_optimization']['stage']}"
-        kind: Literal["ddp", "none"] = "ddp" if self.ranks.size > 1 else "none"
-        return kind

@@ -22,9 +22,10 @@ from pydantic import SecretStr
 from components.core.errors import PlatformError, TrainingError, user_errors
 from components.core.progress import log_to_stdout
 from components.core.settings import Settings, load_settings
+from components.core.training.distributed.deepspeed import deepspeed_variables
 from components.core.training.distributed.nodes import TOKEN_FILE
 from components.core.training.distributed.worker import EXIT_LOST_A_PEER, leave_error, left_error
-from components.core.training.hardware import processes_here
+from components.core.training.hardware import choose_hardware, processes_here
 from components.core.training.job import Job, write_job
 from components.core.training.result import TrainingResult, read_result
 
@@ -54,13 +55,14 @@ def train_here(job: Job, settings: Settings, processes: int) -> TrainingResult:
 
     Raises:
         PlatformError: The error of the process that failed first.
-        TrainingError: If a process died without one, for example because memory ran out.
+        TrainingError: If a process died without one, for example because memory ran out, or DeepSpeed cannot run here.
     """
-    logger.info("Training in %d processes", processes)
-    with TemporaryDirectory(prefix="whetstone-job-") as folder:
+    engine = deepspeed_variables(job.training.apply_deepspeed, choose_hardware(job.training).device, settings)
+    with TemporaryDirectory(prefix="whetstone-job-") as folder, engine as for_engine:
         job_file = Path(folder) / "job.json"
         write_job(job, job_file)
-        launch(job_file, processes, settings_as_variables(settings), on_this_machine())
+        logger.info("Training in %d %s", processes, "process" if processes == 1 else "processes")
+        launch(job_file, processes, settings_as_variables(settings) | for_engine, on_this_machine())
     return read_result(job.output_dir)
 
 

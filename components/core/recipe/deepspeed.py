@@ -2,11 +2,50 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from components.core.errors import ConfigError
+from components.core.recipe.sections import Recipe
 
 GATHER = "stage3_gather_16bit_weights_on_model_save"
+
+
+class DeepSpeedChoice(Protocol):
+    """What a user chooses, by a recipe's names and by those of the catalogue's parameters."""
+
+    @property
+    def apply_deepspeed(self) -> bool:
+        """Whether it is used."""
+        ...
+
+    @property
+    def deepspeed(self) -> str | None:
+        """A configuration of the user's own: a file, or its content."""
+        ...
+
+    @property
+    def deepspeed_stage(self) -> int:
+        """ZeRO stage of the product's."""
+        ...
+
+
+def deepspeed_configuration(choice: DeepSpeedChoice) -> dict[str, Any] | None:
+    """The user's configuration, else the product's for the stage; None without `apply_deepspeed`.
+
+    Raises:
+        ConfigError: If the user's own cannot be used.
+    """
+    if not choice.apply_deepspeed:
+        return None
+    if choice.deepspeed is not None:
+        return read_configuration(choice.deepspeed)
+    return default_configuration(choice.deepspeed_stage)
+
+
+def zero_stage(choice: DeepSpeedChoice) -> int | None:
+    """The ZeRO stage that a training runs with; None without DeepSpeed."""
+    configuration = deepspeed_configuration(choice)
+    return int(configuration["zero_optimization"]["stage"]) if configuration else None
 
 
 def default_configuration(stage: int) -> dict[str, Any]:
@@ -63,3 +102,16 @@ def read_configuration(source: str) -> dict[str, Any]:
             f'Set "{GATHER}": true in zero_optimization.'
         )
     return dict(found)
+
+
+def with_content(recipe: Recipe) -> Recipe:
+    """Put the content of a DeepSpeed file that is used for its path: no pod could read it, and the cache must know it.
+
+    Raises:
+        ConfigError: If it cannot be used.
+    """
+    training = recipe.training
+    if not training.apply_deepspeed or training.deepspeed is None:
+        return recipe
+    content = json.dumps(read_configuration(training.deepspeed))
+    return recipe.model_copy(update={"training": training.model_copy(update={"deepspeed": content})})
