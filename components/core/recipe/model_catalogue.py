@@ -14,7 +14,8 @@ from pydantic import BeforeValidator, Field, StringConstraints, ValidationError,
 
 from components.core.errors import ConfigError
 from components.core.recipe.parameter_names import PARAMETER_KEYS, sections_of
-from components.core.recipe.sections import Recipe, Section
+from components.core.recipe.section import Section
+from components.core.recipe.sections import Recipe
 
 LATEST = "latest"
 """Label of the revision that the catalogue names."""

@@ -7,7 +7,8 @@ from typing import Any, cast, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from components.core.recipe.sections import Recipe, Section
+from components.core.recipe.section import Section
+from components.core.recipe.sections import Recipe
 
 REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "recipe.md"
 
