@@ -91,22 +91,19 @@ def main(
 
 def _load(name: str, version: str, file: Path | None, overrides: list[str], elsewhere: bool, wins: bool) -> ChatRun:
     models = read_catalogue(CATALOGUE)
-    # a name without owner can only be one of the catalogue
+    # a name without owner can only be one of the catalogue or of the registry
     listed = find_model(models, name)
     bare = not listed and "/" not in name and not Path(name).expanduser().is_dir()
     registered = _registered(name, version, elsewhere) if bare else None
+    entry = get_model(models, name, version) if listed or (bare and not registered) else None
     if registered:
-        print(
-            f"Using model name: {registered.name}, version: {registered.version}, id: {registered.model_id} for fine "
-            "tuning"
-        )
+        print(f"Using model name: {registered.name}, version: {registered.version}, ", end="")
+        print(f"id: {registered.model_id} for fine tuning")
         entry = registered_entry(registered, models)
-    else:
-        entry = get_model(models, name, version) if listed or bare else None
-        if entry:
-            print(entry.announcement())
-        elif version != LATEST:
-            overrides = [f"model.revision={version}", *overrides]
+    elif entry:
+        print(entry.announcement())
+    elif version != LATEST:
+        overrides = [f"model.revision={version}", *overrides]
     cuda = None if elsewhere else _has_cuda(overrides)
     return load_chat_run(entry.model_id if entry else name, entry, file, overrides, cuda, wins)
 
