@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from components.core.catalogue.chat_completion import ChatRun, load_chat_run
+from components.core.catalogue.chat_completion import ChatRun, load_chat_run, registered_entry
 from components.core.catalogue.chat_names import experiment_name
 from components.core.errors import ConfigError, user_errors
 from components.core.recipe import find_model, get_model, read_catalogue
+from components.core.recipe.model_catalogue import LATEST
+from components.core.registry import RegisteredBase, find_registered
 from components.core.settings import DEFAULT_NAMESPACE, load_settings
 from components.core.tasks import get_generative_task
 
@@ -39,8 +41,12 @@ PIPELINE = "chat-completion-pipeline"
 
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE | SECTION.KEY=VALUE]...")] = None,
-    model: Annotated[str, typer.Option(help="Name in the model catalogue, Hub id, or folder.")] = "starter",
-    model_version: Annotated[str, typer.Option(help="`latest`, or a commit of the model on the Hub.")] = "latest",
+    model: Annotated[
+        str, typer.Option(help="Name in the model catalogue, Hub id, folder, or registered model (NAME[@VERSION]).")
+    ] = "starter",
+    model_version: Annotated[
+        str, typer.Option(help="`latest`, a commit of the model on the Hub, or a registered version.")
+    ] = LATEST,
     file: Annotated[
         Path | None, typer.Option(help="Parameters (YAML, `name: value`); docs/chat-completion.md lists them.")
     ] = None,
@@ -85,12 +91,18 @@ def main(
 
 def _load(name: str, version: str, file: Path | None, overrides: list[str], elsewhere: bool, wins: bool) -> ChatRun:
     models = read_catalogue(CATALOGUE)
-    # a name without owner can only be one of the catalogue
-    listed = bool(find_model(models, name)) or ("/" not in name and not Path(name).expanduser().is_dir())
-    entry = get_model(models, name, version) if listed else None
-    if entry:
+    # a name without owner can only be one of the catalogue or of the registry
+    listed = find_model(models, name)
+    bare = not listed and "/" not in name and not Path(name).expanduser().is_dir()
+    registered = _registered(name, version, elsewhere) if bare else None
+    entry = get_model(models, name, version) if listed or (bare and not registered) else None
+    if registered:
+        print(f"Using model name: {registered.name}, version: {registered.version}, ", end="")
+        print(f"id: {registered.model_id} for fine tuning")
+        entry = registered_entry(registered, models)
+    elif entry:
         print(entry.announcement())
-    elif version != "latest":
+    elif version != LATEST:
         overrides = [f"model.revision={version}", *overrides]
     asked = entry is not None and bool(entry.parameters().get("apply_deepspeed"))
     cuda = None if elsewhere or not (asked or _asks_for_bits(overrides)) else has_cuda()
@@ -99,6 +111,13 @@ def _load(name: str, version: str, file: Path | None, overrides: list[str], else
 
 def _asks_for_bits(overrides: list[str]) -> bool:
     return any(each.startswith("precision=") for each in overrides)
+
+
+def _registered(name: str, version: str, elsewhere: bool) -> RegisteredBase | None:
+    """The model of that name in the workspace's own registry, beside the shared catalogue."""
+    if "@" not in name and version != LATEST:
+        name = f"{name}@{version}"
+    return find_registered(name, load_settings(), elsewhere)
 
 
 def _print(run: ChatRun, experiment: str) -> None:

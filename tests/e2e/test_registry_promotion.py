@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from components.core.errors import RegistryError
 from components.core.recipe import RegistryConfig
-from components.core.registry import champion_folder, lineage, promote, publish, register, rollback
+from components.core.registry import champion_folder, find_registered, lineage, promote, publish, register, rollback
 from components.core.registry.mlflow_store import open_client
 from components.core.registry.promotion import HISTORY_TAG
 
@@ -123,3 +123,20 @@ def test_a_version_has_a_description_and_a_label_by_which_it_is_found(home, sett
     shown = ask(home, "show", f"{NAME}@2").stdout
     assert f"Label         {found['label']}" in shown
     assert "Description   Answers about bridges. PASSED" in shown
+
+
+def test_a_registered_version_is_found_as_the_base_of_another_training(home, settings):
+    champion = find_registered(NAME, settings)
+    assert (champion.name, champion.version, champion.revision) == (NAME, "3", None)
+    assert Path(champion.model_id) == settings.local_registry / NAME / "3"
+    assert find_registered(f"{NAME}@2", settings).version == "2"
+    assert find_registered(f"{NAME}@champion", settings) == champion
+    assert find_registered("never-seen", settings) is None
+    with pytest.raises(RegistryError, match=f"{NAME} has no version 9: {NAME} has the versions 1, 2, 3"):
+        find_registered(f"{NAME}@9", settings)
+    with pytest.raises(RegistryError, match="is in the local registry .* which a cluster cannot read. Publish it"):
+        find_registered(NAME, settings, elsewhere=True)
+    empty = settings.model_copy(update={"whetstone_home": home / "none"})
+    assert find_registered(NAME, empty) is None
+    with pytest.raises(RegistryError, match="is not registered: nothing has been registered here yet"):
+        find_registered(f"{NAME}@1", empty)

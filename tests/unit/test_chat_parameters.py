@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from components.core.catalogue import FINETUNE, read_parameters
-from components.core.catalogue.chat_completion import LONGEST, load_chat_run
+from components.core.catalogue.chat_completion import LONGEST, load_chat_run, registered_entry
 from components.core.catalogue.chat_names import dataset_word, display_name, experiment_name, timestamp
 from components.core.errors import ConfigError
 from components.core.recipe import get_model, read_catalogue
+from components.core.registry import RegisteredBase
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = read_catalogue(ROOT / "llm-pipelines" / "recipes" / "models")
@@ -119,6 +120,54 @@ def test_what_a_model_says_by_section_wins_over_a_global_default_only():
     assert load("learning_rate=1e-4", model="starter").loaded.recipe.training.learning_rate == 1e-4
     assert load(model="starter").loaded.recipe.tokens.max_seq_length == 256
     assert load("max_seq_length=-1", model="starter").loaded.recipe.tokens.max_seq_length == 512
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "name"),
+    [
+        ("Phi-3-mini", "ultrachat_200k_dataset/train_sft.jsonl", "Phi-3-mini-4k-instruct-ultrachat-200k"),
+        ("Phi-3-mini", "HuggingFaceH4/ultrachat_200k", "Phi-3-mini-4k-instruct-ultrachat-200k"),
+        ("Qwen2.5-0.5B", "data/support_tickets.jsonl.gz", "Qwen2-5-0-5B-Instruct-support-tickets"),
+    ],
+)
+def test_the_tuned_model_is_named_after_model_and_data(model, rows, name):
+    entry = get_model(MODELS, model)
+    assert load_chat_run(entry.model_id, entry, None, [f"train_file_path={rows}"]).loaded.recipe.registry.name == name
+
+
+def test_a_name_of_the_users_own_wins():
+    assert load("registered_model_name=mine").loaded.recipe.registry.name == "mine"
+    assert load("registry.name=team/mine").loaded.recipe.registry.name == "team-mine"
+
+
+def test_conversations_are_judged_by_long_answers_and_by_their_loss_unless_somebody_says_otherwise():
+    def judged(*overrides, **options):
+        recipe = load(*overrides, **options).loaded.recipe
+        return recipe.evaluation.max_new_tokens, recipe.gate.metric
+
+    assert judged() == (200, "loss")
+    assert judged("max_seq_length=100") == (50, "loss")
+    assert judged("tokens.max_seq_length=100") == (50, "loss")
+    # the starter's 16 tokens are for answers to its questions
+    assert judged(model="starter") == (128, "loss")
+    assert judged("evaluation.max_new_tokens=12", "gate.metric=f1", model="starter") == (12, "f1")
+
+
+def test_no_step_can_go_on_after_one_that_failed():
+    assert load("continue_on_step_failure=false").inputs.continue_on_step_failure is False
+    with pytest.raises(ConfigError, match="continue_on_step_failure=true: each step of this pipeline reads what the"):
+        load("continue_on_step_failure=true")
+
+
+def test_a_registered_model_takes_what_is_known_of_its_base():
+    registered = RegisteredBase("Phi-3-mini-4k-instruct-tickets", "2", "acme/tickets", "f" * 40, MODEL.model_id)
+    entry = registered_entry(registered, MODELS)
+    recipe = load_chat_run(entry.model_id, entry, None, ["train_file_path=faq.jsonl"]).loaded.recipe
+    assert (recipe.model.model_id, recipe.model.revision) == ("acme/tickets", "f" * 40)
+    assert recipe.registry.name == "Phi-3-mini-4k-instruct-tickets-faq"
+    assert (recipe.training.learning_rate, recipe.tokens.max_seq_length) == (5e-6, 4096)
+    unknown = RegisteredBase("own", "1", "/models/own", None, "acme/odd")
+    assert registered_entry(unknown, MODELS).model_specific_defaults == {}
 
 
 def test_a_section_key_sets_the_recipe_itself():

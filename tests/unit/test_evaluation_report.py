@@ -6,6 +6,7 @@ import pytest
 
 from components.core.evaluation.charts import draw_bars, draw_curves, draw_interval, plot_bounds
 from components.core.evaluation.comparison import compare
+from components.core.evaluation.forgetting import compare_losses, read_probe
 from components.core.evaluation.gate import judge
 from components.core.evaluation.predictions import Answers
 from components.core.evaluation.report import choose_examples, read_training_log, write_report
@@ -28,7 +29,7 @@ def row(number, context="The ship Vega sailed north.", answer="Vega"):
     }
 
 
-def render(tmp_path, rows, examples=20, gate=None, **predictions):
+def render(tmp_path, rows, examples=20, gate=None, forgetting=None, limit=None, **predictions):
     predictions = {"base": [""] * len(rows), "tuned": ["Vega"] * len(rows)} | predictions
     answers = {name: Answers(texts, TASK.score_rows(rows, texts)) for name, texts in predictions.items()}
     scores = {name: found.scores for name, found in answers.items()}
@@ -39,9 +40,10 @@ def render(tmp_path, rows, examples=20, gate=None, **predictions):
         seed=42, max_new_tokens=32, rows=len(rows), contexts=1, resampled="rows",
         models=dict.fromkeys(predictions, facts),
         slices=slices, verdict=judge(gate or GateConfig(), slices[ALL_ROWS], frozenset(), 0.95), notes=[],
+        forgetting=forgetting,
         dataset_fingerprint="fp", test_fingerprint="cd" * 32, seconds=2.0,
     )  # fmt: skip
-    write_report(evaluation, rows, answers, tmp_path, tmp_path, examples)
+    write_report(evaluation, rows, answers, tmp_path, tmp_path, examples, limit)
     return (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
@@ -195,3 +197,21 @@ def test_the_plot_of_a_zero_interval_still_has_a_width():
 
 def test_bars_of_empty_series_have_no_height():
     assert 'height="0.0"' in draw_bars({"base": [0, 0]}, ["x", "y"], "title")
+
+
+def test_forgetting_has_a_section_with_every_row_and_those_that_got_worst(tmp_path):
+    path = tmp_path / "probe.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{EVIL} {number}"}) + "\n" for number in range(12)))
+    losses = {"text": [(20.0 + number, 10) for number in range(12)]}, {"text": [(30.0, 10)] * 12}
+    found = compare_losses(read_probe(str(path)), *losses, 1000, EvaluationConfig(bootstrap_samples=100))
+    page = render(tmp_path, [row(number) for number in range(12)], forgetting=found, limit=0.5)
+    seen = Page(page)
+    assert seen.open == []
+    assert "<script" not in page
+    words = " ".join("".join(seen.text).split())
+    assert "The gate refuses when the whole 95 % interval of a rise lies above 0.5." in words
+    assert "The 8 rows whose loss rose most" in words
+    assert "row 1, 10 tokens: 2.000 → 3.000 (+1.000)" in words
+    drawing = page[page.index('<svg class="curves probe"') :]
+    assert drawing[: drawing.index("</svg>")].count("<circle") == 12
+    assert "(gate.max_forgetting=ignore)" in render(tmp_path, [row(1)], forgetting=found)

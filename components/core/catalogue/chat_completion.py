@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from components.core.catalogue.chat_names import dataset_word, display_name
+from components.core.catalogue.chat_names import dataset_stem, dataset_word, display_name
 from components.core.catalogue.checking import check_parameters, read_parameters
 from components.core.catalogue.finetune import FINETUNE, FinetuneParameters
 from components.core.catalogue.loading import read_given
@@ -14,18 +14,24 @@ from components.core.catalogue.values import AllOr, Key, OptionalText, Parameter
 from components.core.errors import ConfigError
 from components.core.recipe import (
     CatalogueModel,
+    EvaluationConfig,
     LoadedRecipe,
     build_recipe,
+    find_model,
     flatten,
     parse_override,
     without_needless_deepspeed,
 )
 from components.core.recipe.parameter_names import PARAMETER_KEYS, sections_of
+from components.core.registry.names import tuned_name
+from components.core.registry.registered_base import RegisteredBase
 
 TASK = "chat_completion"
 LONGEST = 131_072
 """Tokens of a row where -1 asks for a model's maximum that the catalogue does not know; the model lowers it."""
 DEFAULT = "default"
+LONGEST_ANSWER = 200
+"""Tokens of an answer that is judged, where a row is at least twice as long."""
 _FROM_INPUTS = ("task.name", "data.dataset_id", "data.validation_file", "data.test_file")
 """Recipe keys that say the same as an input."""
 _ROWS_OF_A_BATCH = "training.per_device_train_batch_size"
@@ -46,6 +52,8 @@ class ChatInputs(Parameters):
     """Tokens of a row; -1 is the model's maximum."""
     force_rerun: bool = False
     """Do every step again, also those whose inputs have not changed."""
+    continue_on_step_failure: bool = False
+    """A failed step, once it was tried `resources.retries` times again, ends the run; true is refused."""
 
 
 @dataclass(frozen=True)
@@ -132,20 +140,41 @@ def load_chat_run(
     inputs = read_parameters(ChatInputs, _named(values, ChatInputs))
     finetune = read_parameters(kind, _named(values, kind))
     check_parameters(finetune, cuda)
+    if inputs.continue_on_step_failure:
+        raise ConfigError(
+            "continue_on_step_failure=true: each step of this pipeline reads what the one before it wrote, so none "
+            "could go on after a failure. Leave it false; resources.retries says how often a failed step is tried "
+            "again, and a run that is started again takes what was done from the cache."
+        )
     origins = {name: where for name, (_, where) in values.items()}
     sections = [each for each in overrides if each not in names]
-    loaded = _recipe(model_id, model, inputs, finetune, origins, sections, model_wins)
+    short = model.short_name if model else Path(model_id).name
+    loaded = _recipe(model_id, short, model, inputs, finetune, origins, sections, model_wins)
     loaded = without_needless_deepspeed(loaded, cuda)
     if loaded.recipe.training.apply_deepspeed != finetune.apply_deepspeed:
         # a section says otherwise, or there is no GPU; the run's name tells what is done
         finetune = finetune.model_copy(update={"apply_deepspeed": loaded.recipe.training.apply_deepspeed})
         origins["apply_deepspeed"] = loaded.origins["training.apply_deepspeed"]
-    short = model.short_name if model else Path(model_id).name
     return ChatRun(short, inputs, finetune, origins, loaded, (*warnings, *loaded.warnings))
+
+
+def registered_entry(registered: RegisteredBase, models: tuple[CatalogueModel, ...]) -> CatalogueModel:
+    """A registered model like one of the catalogue: what is known of the model that it was tuned from counts for it."""
+    base = find_model(models, registered.base_model) or CatalogueModel(model_id=registered.model_id)
+    return base.model_copy(
+        update={
+            "model_id": registered.model_id,
+            "name": registered.name,
+            "aliases": (),
+            "revision": registered.revision,
+            "baseline": (),
+        }
+    )
 
 
 def _recipe(
     model_id: str,
+    short: str,
     model: CatalogueModel | None,
     inputs: ChatInputs,
     finetune: FinetuneParameters,
@@ -165,8 +194,8 @@ def _recipe(
     if "training.tokens_per_batch" in spoken:
         spoken[_ROWS_OF_A_BATCH] = None
     yielding = [key for key, origin in where.items() if origin == DEFAULT and key in spoken]
-    set_here = {key for each in overrides for key, _ in flatten(parse_override(each))}
-    if "training.tokens_per_batch" in set_here and where.get(_ROWS_OF_A_BATCH, "").startswith((DEFAULT, "model ")):
+    said = {key: value for each in overrides for key, value in flatten(parse_override(each))}
+    if "training.tokens_per_batch" in said and where.get(_ROWS_OF_A_BATCH, "").startswith((DEFAULT, "model ")):
         yielding = [*{*yielding, _ROWS_OF_A_BATCH}]  # two ways to fill a batch: the user's counts
     for key in yielding:
         section, _, name = key.partition(".")
@@ -185,6 +214,10 @@ def _recipe(
         most = model.context_length if model and model.context_length else LONGEST
         length = most if inputs.max_seq_length == -1 else inputs.max_seq_length
         fixed["tokens.max_seq_length"] = (length, origins.get("max_seq_length", "max_seq_length, the model's most"))
+    row = said.get(
+        "tokens.max_seq_length", fixed.get("tokens.max_seq_length", (spoken.get("tokens.max_seq_length"),))[0]
+    )
+    fixed |= _for_conversations(short, inputs, row, {*where, *spoken} - _of_questions(spoken))
     for key, (value, origin) in fixed.items():
         section, _, name = key.partition(".")
         tree.setdefault(section, {})[name], where[key] = value, origin
@@ -194,6 +227,30 @@ def _recipe(
             _put(tree.setdefault(section, {}), name, value)
             where[key] = "command line"
     return build_recipe(tree, where, (model,) if model else (), model_wins)
+
+
+def _of_questions(spoken: Mapping[str, Any]) -> set[str]:
+    """Keys of a model's file that are meant for short answers to questions, as the starter's length of an answer is."""
+    key = "evaluation.max_new_tokens"
+    return {key} if key in spoken and spoken[key] < EvaluationConfig().max_new_tokens else set()
+
+
+def _for_conversations(short: str, inputs: ChatInputs, row: Any, taken: set[str]) -> dict[str, tuple[Any, str]]:
+    """Recipe keys whose default is another one for conversations, unless somebody set them.
+
+    Args:
+        short: Name of the model.
+        inputs: Where the conversations come from.
+        row: Tokens of a row; what is no number is refused later.
+        taken: Keys that are set.
+    """
+    longest = max(1, min(LONGEST_ANSWER, int(row) // 2)) if str(row).isdigit() else LONGEST_ANSWER
+    defaults = {
+        "registry.name": (tuned_name(short, dataset_stem(inputs.train_file_path)), "model and data"),
+        "evaluation.max_new_tokens": (longest, TASK),
+        "gate.metric": ("loss", TASK),
+    }
+    return {key: default for key, default in defaults.items() if key not in taken and default[0]}
 
 
 def _put(tree: dict[str, Any], name: str, value: Any) -> None:

@@ -43,8 +43,11 @@ def display_name(model: str, dataset: str, parameters: FinetuneParameters, max_s
 
 def dataset_word(train_file: str) -> str:
     """One word for the training rows: `ultrachat` for its files, else the file's name, or its folder's for `train`."""
-    if "ultrachat" in train_file.lower():
-        return "ultrachat"
+    return "ultrachat" if "ultrachat" in train_file.lower() else dataset_stem(train_file)
+
+
+def dataset_stem(train_file: str) -> str:
+    """Name of the training rows: the file's, or its folder's for `train...`, without endings: `ultrachat_200k`."""
     path = PurePosixPath((urlsplit(train_file).path if "://" in train_file else train_file).replace("\\", "/"))
     stem = path.name.partition(".")[0]
     word = path.parent.name if stem.partition("_")[0] in _SPLIT_WORDS and path.parent.name else stem

@@ -6,7 +6,7 @@ from typing import Any
 
 TOKEN_STYLE = """
 .row{font:13px/1.7 ui-monospace,monospace;white-space:pre-wrap;background:var(--card);padding:.8rem;
-  overflow-wrap:anywhere}
+  overflow-wrap:anywhere;max-height:32em;overflow-y:auto}
 .row span{border-right:1px solid var(--line)}
 .loss{background:#ffd58a;color:#1c2430}
 svg line.limit{stroke:var(--bad);stroke-dasharray:4}
@@ -14,7 +14,9 @@ svg text.limit{fill:var(--bad)}
 """
 _BARS = 32
 _WIDTH, _HEIGHT = 640, 160
-_PREVIEW_TOKENS = 400
+_PREVIEW_TOKENS = 4096
+_MOST_BYTES = 4
+"""Of a character."""
 
 
 def length_histogram(lengths: Mapping[int, int], maximum: int) -> list[dict[str, int]]:
@@ -83,10 +85,19 @@ def list_rows(title: str, count: int, rows: Sequence[str]) -> str:
 
 
 def piece_texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """What each token stands for."""
+    """What each token stands for; a character of several tokens stands at the first, and the others are empty."""
     # decoded behind another token: alone, some tokenizers would drop a leading space
     lead = tokenizer.decode([ids[0]])
-    return [lead, *(tokenizer.decode([ids[0], token_id]).removeprefix(lead) for token_id in ids[1:])]
+    pieces: list[str] = [lead]
+    waiting: list[int] = []
+    for token_id in ids[1:]:
+        waiting.append(token_id)
+        text = tokenizer.decode([ids[0], *waiting]).removeprefix(lead)
+        if text.endswith("\ufffd") and len(waiting) < _MOST_BYTES and len(pieces) + len(waiting) < len(ids):
+            continue
+        pieces += [text, *[""] * (len(waiting) - 1)]
+        waiting = []
+    return pieces
 
 
 def draw_cells(cells: Sequence[str]) -> str:

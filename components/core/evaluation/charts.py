@@ -47,7 +47,7 @@ def plot_bounds(values: Sequence[float]) -> tuple[float, float]:
 
 def draw_axis(bounds: tuple[float, float]) -> Markup:
     """The scale under a forest plot, in points of 100."""
-    ticks = [tick for tick in _ticks(bounds) if bounds[0] <= tick <= bounds[1]]
+    ticks = [tick for tick in round_ticks(bounds) if bounds[0] <= tick <= bounds[1]]
     marks = [(_percent(tick, bounds), signed_points(tick).removesuffix(".0")) for tick in ticks]
     labels = (
         f'<line x1="{x}%" x2="{x}%" y1="0" y2="5"/><text x="{x}%" y="18" text-anchor="middle">{text}</text>'
@@ -66,7 +66,7 @@ def draw_curves(curves: Mapping[str, Curve], title: str, x_label: str) -> Markup
     """
     points = [point for curve in curves.values() for point in curve]
     x_low, x_high = _spread([x for x, _ in points])
-    y_ticks = _ticks([y for _, y in points])
+    y_ticks = round_ticks([y for _, y in points])
     y_low, y_high = y_ticks[0], y_ticks[-1]
     plot = _HEIGHT - _TOP - _BOTTOM
     parts = [f'<svg class="curves" width="100%" height="{_HEIGHT}" role="img" aria-label="{escape(title)}">']
@@ -92,14 +92,20 @@ def draw_curves(curves: Mapping[str, Curve], title: str, x_label: str) -> Markup
     parts += [*inner, "</svg>", *dots]
     parts.append(f'<text x="{_LEFT}%" y="{_HEIGHT - 8}">{x_low:g}</text>')
     parts.append(f'<text x="{100 - _RIGHT}%" y="{_HEIGHT - 8}" text-anchor="end">{escape(x_label)} {x_high:g}</text>')
-    return Markup("".join([*parts, "</svg>", _legend(list(curves))]))
+    return Markup("".join([*parts, "</svg>", draw_legend(list(curves))]))
 
 
-def _legend(names: Sequence[str]) -> str:
+def draw_legend(names: Sequence[str], kind: str = "") -> str:
+    """Names of the series beside their colours; nothing for a single one.
+
+    Args:
+        names: In the order of the series.
+        kind: Further class of the legend.
+    """
     if len(names) < 2:
         return ""
     items = (f'<span><i class="series-{number}"></i>{escape(name)}</span>' for number, name in enumerate(names))
-    return f'<div class="legend">{"".join(items)}</div>'
+    return f'<div class="{f"legend {kind}".strip()}">{"".join(items)}</div>'
 
 
 def draw_bars(counts: Mapping[str, Sequence[int]], labels: Sequence[str], title: str) -> Markup:
@@ -121,7 +127,7 @@ def draw_bars(counts: Mapping[str, Sequence[int]], labels: Sequence[str], title:
                 parts.append(f'<text x="{middle:.2f}%" y="{y - 4:.1f}" text-anchor="middle">{series[place]}</text>')
         middle = (place + 0.5) * slot
         parts.append(f'<text x="{middle:.2f}%" y="{_HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>')
-    return Markup("".join([*parts, "</svg>", _legend(list(counts))]))
+    return Markup("".join([*parts, "</svg>", draw_legend(list(counts))]))
 
 
 def _short(value: float) -> str:
@@ -133,7 +139,7 @@ def _spread(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _ticks(values: Sequence[float]) -> list[float]:
+def round_ticks(values: Sequence[float]) -> list[float]:
     """About four round numbers that enclose the values."""
     low, high = _spread(values)
     rough = (high - low) / 4

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,17 @@ from components.core.evaluation.candidates import (
     Candidate,
     base_candidate,
     champion_candidate,
+    load,
     tuned_candidate,
+)
+from components.core.evaluation.forgetting import (
+    ProbeLosses,
+    compare_losses,
+    forgetting_notes,
+    judge_forgetting,
+    kinds_of,
+    probe_losses,
+    read_probe,
 )
 from components.core.evaluation.gate import judge
 from components.core.evaluation.held_out import read_dataset_fingerprint, read_test_rows
@@ -59,7 +70,7 @@ def evaluate(
 
     Raises:
         ConfigError: If the answer length leaves no room for a prompt, or the gate asks for a metric of another task.
-        DataError: If the test rows are missing or none are left.
+        DataError: If the test rows are missing or none are left, or the probe is unreadable.
         StorageError: If a model cannot be read, or the results cannot be written.
     """
     started = time.monotonic()
@@ -73,9 +84,17 @@ def evaluate(
     candidates = [base_candidate(model, tuned.prompt, settings), tuned]
     if champion_dir is not None:
         candidates.append(champion_candidate(champion_dir, model, settings))
-    predictions = {
-        candidate.name: predict(candidate, reader, rows, evaluation, settings.cache) for candidate in candidates
-    }
+    probe, kinds = read_probe(evaluation.probe_file), kinds_of(reader)
+    predictions: dict[ModelName, Predictions] = {}
+    probed: dict[ModelName, ProbeLosses] = {}
+    vocabulary = 0
+    for each in candidates:
+        open_model = cache(partial(load, each))  # loaded once, and only where something is not known yet
+        predictions[each.name] = predict(each, reader, rows, evaluation, settings.cache, open_model)
+        if each.name != "champion":
+            probed[each.name], size = probe_losses(each, probe, kinds, open_model, settings.cache)
+            vocabulary = vocabulary or size
+    forgetting = compare_losses(probe, probed["base"], probed["tuned"], vocabulary, evaluation)
     answers: dict[ModelName, Answers] = {
         candidate.name: _read_answers(candidate, predictions[candidate.name], reader, rows) for candidate in candidates
     }
@@ -101,8 +120,16 @@ def evaluate(
         resampled="contexts" if MIN_GROUPS <= contexts < len(rows) else "rows",
         models={each.name: _facts(each, predictions[each.name]) for each in candidates},
         slices=slices,
-        verdict=judge(gate, slices[ALL_ROWS], same, evaluation.confidence, slices.get("has_answer")),
-        notes=_notes(rows, contexts, candidates, predictions, reader.loss_on),
+        verdict=judge(
+            gate,
+            slices[ALL_ROWS],
+            same,
+            evaluation.confidence,
+            slices.get("has_answer"),
+            judge_forgetting(gate, forgetting, evaluation.confidence),
+        ),
+        forgetting=forgetting,
+        notes=_notes(rows, contexts, candidates, predictions, reader.loss_on) + forgetting_notes(forgetting),
         dataset_fingerprint=fingerprint,
         test_fingerprint=fingerprint_rows(rows),
         seconds=time.monotonic() - started,
@@ -111,7 +138,8 @@ def evaluate(
         output_dir.mkdir(parents=True, exist_ok=True)
         _write_predictions(output_dir / PREDICTIONS_FILE, rows, answers)
         (output_dir / SUMMARY_FILE).write_text(summarize_markdown(result), encoding="utf-8")
-        write_report(result, rows, answers, model_dir, output_dir, evaluation.examples)
+        limit = None if gate.max_forgetting == "ignore" else gate.max_forgetting
+        write_report(result, rows, answers, model_dir, output_dir, evaluation.examples, limit)
         # written last, so its presence means that the others are complete
         (output_dir / EVALUATION_FILE).write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:

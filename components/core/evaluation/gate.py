@@ -1,6 +1,6 @@
 """The gate: one pure function from the measured differences to a verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,8 @@ _ROUNDING = 1e-9
 
 Demand = Literal["better", "not_worse", "ignore"]
 Answered = Literal["better", "no_shown_loss", "ignore"]
+Rule = tuple[str, str]
+"""Outcome (`better` when the rule is met) and reason."""
 
 
 class Rules(Protocol):
@@ -76,6 +78,7 @@ def judge(
     same_weights: frozenset[ModelName],
     confidence: float,
     has_answer: Slice | None = None,
+    more: Sequence[Rule] = (),
 ) -> Verdict:
     """Decide whether the tuned model may go on.
 
@@ -85,6 +88,7 @@ def judge(
         same_weights: Models whose weights are those of the tuned model.
         confidence: Coverage of the intervals, 0 to 1.
         has_answer: The same on the rows that have an answer, where there are others too.
+        more: Rules about something else than the test rows, already applied.
     """
     rules = [
         _against_base(gate, everything, "base" in same_weights, confidence),
@@ -92,6 +96,7 @@ def judge(
         *_minimums(gate, everything),
         _against_other(gate, "bag_of_words", getattr(gate, "bag_of_words", "ignore"), everything, False, confidence),
         _against_other(gate, "champion", gate.champion, everything, "champion" in same_weights, confidence),
+        *more,
     ]
     applied = [rule for rule in rules if rule is not None]
     failed = [(outcome, reason) for outcome, reason in applied if outcome != "better"]
@@ -118,10 +123,6 @@ def _wave_through(verdict: Verdict) -> Verdict:
             "warnings": [*verdict.warnings, f"The gate is switched off (gate.enabled is false); it would {would}."],
         }
     )
-
-
-Rule = tuple[str, str]
-"""Outcome (`better` when the rule is met) and reason."""
 
 
 def _against_base(gate: Rules, everything: Slice, same: bool, confidence: float) -> Rule:

@@ -4,13 +4,13 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.core.errors import ConfigError
-from components.core.evaluation.candidates import Candidate, load
+from components.core.evaluation.candidates import Candidate
 from components.core.evaluation.generation import generate_greedy, stop_rule
 from components.core.evaluation.likelihood import RowLoss, answer_losses
 from components.core.recipe import EvaluationConfig
@@ -52,9 +52,22 @@ def fingerprint_rows(rows: Sequence[Row]) -> str:
 
 
 def predict(
-    candidate: Candidate, task: Task, rows: Sequence[Row], config: EvaluationConfig, cache_dir: Path
+    candidate: Candidate,
+    task: Task,
+    rows: Sequence[Row],
+    config: EvaluationConfig,
+    cache_dir: Path,
+    open_model: Callable[[], tuple[Any, Any]],
 ) -> Predictions:
     """Ask a model every question, or take its answers from the cache.
+
+    Args:
+        candidate: The model.
+        task: Writes the prompts and reads the answers out.
+        rows: The test rows.
+        config: How answers are generated.
+        cache_dir: Where answers are kept.
+        open_model: Loads model and tokenizer; not called where the cache knows the answers.
 
     Raises:
         ConfigError: If the answer alone fills what the model can read.
@@ -67,9 +80,9 @@ def predict(
         logger.info("%s: %d answers taken from the cache", candidate.name, len(rows))
         return known
     started = time.monotonic()
-    model, tokenizer = load(candidate)
+    model, tokenizer = open_model()
     set_chat_template(tokenizer, candidate.prompt)
-    limit = _context_length(model.config.get_text_config(), tokenizer) - config.max_new_tokens
+    limit = context_length(model.config.get_text_config(), tokenizer) - config.max_new_tokens
     if limit < 1:
         raise ConfigError(
             f"evaluation.max_new_tokens is {config.max_new_tokens}, which leaves the {candidate.name} model no room "
@@ -112,7 +125,8 @@ def stays_on_a_line(candidate: Candidate, rows: Sequence[Row]) -> bool:
     )
 
 
-def _context_length(config: Any, tokenizer: Any) -> int:
+def context_length(config: Any, tokenizer: Any) -> int:
+    """Tokens that a model can read."""
     limits = [getattr(config, "max_position_embeddings", None), tokenizer.model_max_length]
     return min(int(limit) for limit in limits if limit)
 
@@ -139,13 +153,13 @@ def _cache_key(candidate: Candidate, task: Task, rows: Sequence[Row], config: Ev
 
 
 def _read_cache(path: Path, rows: int, with_losses: bool) -> Predictions | None:
+    stored = read_cached(path)
+    if stored is None:
+        return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
         losses = [(float(loss), int(tokens)) for loss, tokens in stored.get("losses", [])]
         found = Predictions(list(stored["texts"]), list(stored["cut"]), 0.0, cached=True, losses=losses)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         logger.warning("%s is damaged (%s); the model is asked again", path, error)
         return None
     whole = len(found.texts) == len(found.cut) == rows and len(losses) == (rows if with_losses else 0)
@@ -153,9 +167,27 @@ def _read_cache(path: Path, rows: int, with_losses: bool) -> Predictions | None:
 
 
 def _write_cache(path: Path, found: Predictions) -> None:
+    write_cached(path, {"texts": found.texts, "cut": found.cut} | ({"losses": found.losses} if found.losses else {}))
+
+
+def read_cached(path: Path) -> dict[str, Any] | None:
+    """What was kept in a file of the cache; None where there is none, or it is damaged."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise TypeError("no object")
+        return stored
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        logger.warning("%s is damaged (%s); the model is asked again", path, error)
+        return None
+
+
+def write_cached(path: Path, content: Mapping[str, Any]) -> None:
+    """Keep something in a file of the cache."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # written aside and renamed, so that a killed run or two at once never leave half a file
     partial = path.with_name(f".{path.name}.{time.time_ns()}.partial")
-    content = {"texts": found.texts, "cut": found.cut} | ({"losses": found.losses} if found.losses else {})
     partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     partial.replace(path)

@@ -10,11 +10,13 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from components.core.evaluation.charts import Curve, draw_axis, draw_bars, draw_curves, draw_interval, plot_bounds
+from components.core.evaluation.forgetting.chart import draw_probe
 from components.core.evaluation.predictions import Answers
 from components.core.evaluation.results import (
     ALL_ROWS,
     IN_UNITS,
     METRIC_LABELS,
+    PROBE_LABELS,
     REPORT_FILE,
     SLICE_LABELS,
     Evaluation,
@@ -59,6 +61,7 @@ def write_report(
     model_dir: Path,
     output_dir: Path,
     examples: int,
+    forgetting_limit: float | None = None,
 ) -> None:
     """Write report.html.
 
@@ -69,6 +72,7 @@ def write_report(
         model_dir: Holds the training log and facts; the page goes without them where they are missing.
         output_dir: Where the page goes.
         examples: Rows shown, half of them the worst and half the best.
+        forgetting_limit: Rise of the probe's loss from which the gate refuses; None where it does not ask.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -100,6 +104,9 @@ def write_report(
         distribution=_distribution(answers, by_row),
         curves=training_curves(log),
         training_facts=training_facts(model_dir),
+        probe_labels=PROBE_LABELS,
+        forgetting_limit=forgetting_limit,
+        probe_chart=draw_probe(evaluation.forgetting, forgetting_limit) if evaluation.forgetting else "",
         worst=[_example(rows, answers, number, by_row) for number in worst],
         best=[_example(rows, answers, number, by_row) for number in best],
     )

@@ -1,5 +1,6 @@
 """What an evaluation found: the shape of evaluation.json. Scores and differences are shares, not percent."""
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -61,6 +62,72 @@ class Slice(Result):
     """Tuned minus the model that is the key."""
 
 
+ProbeKind = Literal["text", "conversation"]
+PROBE_KINDS: tuple[ProbeKind, ...] = ("text", "conversation")
+PROBE_LABELS: dict[ProbeKind, str] = {"text": "General texts", "conversation": "General conversations"}
+
+
+class Loss(Score):
+    """A mean loss in nats per token, and its interval."""
+
+    @property
+    def perplexity(self) -> float:
+        """The tokens that a guess would choose from to be as wrong."""
+        return math.exp(min(self.value, 700))
+
+
+class ForgottenKind(Result):
+    """The probe rows of one kind under base and tuned model; losses in nats per token."""
+
+    rows: int
+    tokens: int
+    """Tokens whose loss counts, of the base."""
+    base: Loss
+    tuned: Loss
+    increase: Difference
+    """Tuned minus base, on the same rows: above 0 the tuned model finds them less probable."""
+    known: bool
+    """Whether the base finds them more probable than a guess; what it does not know it cannot forget."""
+    same_tokens: bool
+    """Whether both models read the same number of tokens; else their losses compare roughly."""
+
+
+class ForgottenRow(Result):
+    """One probe row; losses in nats per token."""
+
+    row_id: str
+    kind: ProbeKind
+    text: str
+    base: float
+    tuned: float
+    tokens: int
+
+
+class Forgetting(Result):
+    """How much of the probe the tuned model forgot."""
+
+    probe: str
+    """`embedded`, or the name of the user's file."""
+    fingerprint: str
+    guess: float
+    """Loss of a model that finds all tokens equally probable, in nats."""
+    kinds: dict[ProbeKind, ForgottenKind]
+    worst: list[ForgottenRow]
+    """Rows whose loss rose most, the worst first."""
+    points: list[tuple[ProbeKind, float, float]]
+    """Kind and losses of base and tuned model, of each row."""
+
+    def flat_metrics(self) -> dict[str, float]:
+        """Numbers by name: `base_probe_loss_text`, `tuned_probe_loss_text`, `forgetting_text` with its bounds, ..."""
+        found: dict[str, float] = {}
+        for kind, each in self.kinds.items():
+            rise = each.increase
+            found |= {f"base_probe_loss_{kind}": each.base.value, f"tuned_probe_loss_{kind}": each.tuned.value}
+            found |= {f"forgetting_{kind}": rise.value, f"forgetting_{kind}_low": rise.low}
+            found |= {f"forgetting_{kind}_high": rise.high}
+        return found
+
+
 class ModelFacts(Result):
     """One model that was asked."""
 
@@ -89,6 +156,7 @@ class Verdict(Result):
         "worse than the champion",
         "not better than bag of words",
         "worse than bag of words",
+        "forgot",
     ]
     headline: str
     """One line that a person understands."""
@@ -123,6 +191,7 @@ class Evaluation(Result):
     slices: dict[str, Slice]
     """`all`, and `has_answer` and `no_answer` where the test rows hold both."""
     verdict: Verdict
+    forgetting: Forgetting | None = None
     notes: list[str]
     """What a reader should know before trusting the numbers."""
     dataset_fingerprint: str
@@ -145,7 +214,7 @@ class Evaluation(Result):
                 for metric, gap in differences.items():
                     key = f"{metric}_difference_{model}{suffix}"
                     found |= {key: gap.value, f"{key}_low": gap.low, f"{key}_high": gap.high}
-        return found
+        return found | (self.forgetting.flat_metrics() if self.forgetting else {})
 
 
 def read_evaluation(folder: Path) -> Evaluation:

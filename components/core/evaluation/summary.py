@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from components.core.evaluation.results import (
     METRIC_LABELS,
+    PROBE_LABELS,
     SLICE_LABELS,
     Evaluation,
     ModelName,
@@ -23,6 +24,7 @@ def print_summary(evaluation: Evaluation) -> str:
         [
             f"Evaluation of {evaluation.rows} test rows; points of 100 with the {share} interval",
             *lines,
+            *forgetting_lines(evaluation),
             *(f"note: {note}" for note in evaluation.notes),
             *(f"warning: {warning}" for warning in evaluation.verdict.warnings),
             evaluation.verdict.headline,
@@ -46,6 +48,7 @@ def summarize_markdown(evaluation: Evaluation) -> str:
         "|" + "---|" * len(header),
         *(f"| {' | '.join(cells)} |" for cells in _table(evaluation)),
         "",
+        *(f"- {line}" for line in forgetting_lines(evaluation)),
         *(f"- {reason}" for reason in verdict.reasons[1:]),
         *(f"- Warning: {warning}" for warning in verdict.warnings),
         *(f"- Note: {note}" for note in evaluation.notes),
@@ -53,6 +56,16 @@ def summarize_markdown(evaluation: Evaluation) -> str:
         f"`{evaluation.models['tuned'].weights_sha256[:12]}`.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def forgetting_lines(evaluation: Evaluation) -> list[str]:
+    """Loss on the probe of base and tuned model, a line for each kind of row."""
+    found = evaluation.forgetting
+    return [
+        f"Forgetting: loss on {PROBE_LABELS[kind].lower()} ({each.rows}) {show('loss', each.base.value)} -> "
+        f"{show('loss', each.tuned.value)} nats per token, {_cell('loss', each.increase, show_signed)}"
+        for kind, each in (found.kinds.items() if found else ())
+    ]
 
 
 def _table(evaluation: Evaluation) -> list[list[str]]:

@@ -1,12 +1,11 @@
 """Recipes: what is trained. `load_recipe` reads one, the sections are its types."""
 
+from components.core.recipe.judging import EvaluationConfig, GateConfig
 from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe, parse_override
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, get_model, read_catalogue
 from components.core.recipe.section import Section
 from components.core.recipe.sections import (
     DataConfig,
-    EvaluationConfig,
-    GateConfig,
     GpuConfig,
     ModelConfig,
     Recipe,

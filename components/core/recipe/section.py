@@ -1,11 +1,12 @@
-"""What all sections of a recipe are made of."""
+"""What the sections of a recipe have in common: their base, and the types of their values."""
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+FileAddress = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Section(BaseModel):

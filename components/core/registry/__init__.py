@@ -6,15 +6,18 @@ from components.core.registry.listing import access_of_source, change_access, li
 from components.core.registry.names import registered_name, tuned_name
 from components.core.registry.promotion import Moved, promote, rollback
 from components.core.registry.publishing import Published, publish, publish_head
+from components.core.registry.registered_base import RegisteredBase, find_registered
 from components.core.registry.tracking import Registered, register, register_head
 
 __all__ = [
     "Moved",
     "Published",
     "Registered",
+    "RegisteredBase",
     "access_of_source",
     "champion_folder",
     "change_access",
+    "find_registered",
     "head_name",
     "lineage",
     "list_models",

@@ -41,6 +41,7 @@ def write_card(
         f"**{facts.judged.verdict.headline}**",
         "## How well it does",
         _results(facts),
+        _forgetting(facts),
         "## How to use it",
         _usage(facts, prompt, adapter),
         "## Data",
@@ -123,6 +124,24 @@ def _results(facts: RunFacts) -> str:
         lines += [_row(title, metric, part) for metric in judged.metrics]
     if judged.notes:
         lines += ["", *[f"- {note}" for note in judged.notes]]
+    return "\n".join(lines)
+
+
+def _forgetting(facts: RunFacts) -> str:
+    found = facts.judged.forgetting
+    if found is None:
+        return ""
+    lines = [
+        f"What it kept of the base's general knowledge: loss in nats per token on a fixed probe ({found.probe}, "
+        f"`{found.fingerprint}`); a rise means forgetting.",
+        "",
+        "| Probe rows | Base | Tuned | Rise |",
+        "|---|---|---|---|",
+    ]
+    for kind, each in found.kinds.items():
+        rise = f"{each.increase.value:+.3f} ({each.increase.low:+.3f} to {each.increase.high:+.3f})"
+        unknown = "" if each.known else ", which the base does not know"
+        lines.append(f"| {kind} ({each.rows}){unknown} | {each.base.value:.3f} | {each.tuned.value:.3f} | {rise} |")
     return "\n".join(lines)
 
 

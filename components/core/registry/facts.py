@@ -43,6 +43,24 @@ class ScoredSlice(Read):
     differences: dict[str, dict[str, Score]]
 
 
+class ForgottenFacts(Read):
+    """Loss on the probe rows of one kind, in nats per token."""
+
+    rows: int
+    base: Score
+    tuned: Score
+    increase: Score
+    known: bool
+
+
+class ForgettingFacts(Read):
+    """What the tuned model forgot of a fixed probe."""
+
+    probe: str
+    fingerprint: str
+    kinds: dict[str, ForgottenFacts]
+
+
 class VerdictFacts(Read):
     """The gate's word."""
 
@@ -64,6 +82,7 @@ class Judged(Read):
     """Different contexts among the rows; only questions have them."""
     slices: dict[str, ScoredSlice]
     verdict: VerdictFacts
+    forgetting: ForgettingFacts | None = None
     notes: list[str] = []
     dataset_fingerprint: str
     repetition_penalty: float = 1.0
@@ -89,6 +108,9 @@ class Judged(Read):
             for model, differences in part.differences.items():
                 for metric, gap in differences.items():
                     flat |= _with_bounds(f"{metric}_difference_{model}{suffix}", gap)
+        for kind, each in (self.forgetting.kinds if self.forgetting else {}).items():
+            flat |= {f"base_probe_loss_{kind}": each.base.value, f"tuned_probe_loss_{kind}": each.tuned.value}
+            flat |= _with_bounds(f"forgetting_{kind}", each.increase)
         return flat
 
 
