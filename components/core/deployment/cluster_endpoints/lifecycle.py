@@ -135,7 +135,7 @@ def deploy(
         say(f"  {line}")
     served = _served(cluster, namespace, source, products, options, settings)
     documents = deployment_documents(endpoint, name, namespace, served, options)
-    findings = check_endpoint(documents, [keys_secret(endpoint)])
+    findings = check_endpoint([*front_documents(endpoint, namespace), *documents], [keys_secret(endpoint)])
     if findings:
         raise ConfigError("the deployment breaks rules of ours:\n" + "\n".join(f"  {finding}" for finding in findings))
     try_documents(cluster, documents)
