@@ -1,9 +1,9 @@
 """The endpoint command on a cluster, over real HTTP, with its routes in force in a real Envoy.
 
 Stand-ins: the API server (support.kube_server), KServe, the Deployment controller and the kubelet's status
-(support.controllers), istiod (support.istio_routes), pods and the kubelet's mounted Secret (support.cluster_pods). Real:
-the command, the Kubernetes client, the routes as they are applied, Envoy, the pods' check of keys. Not played: the
-sign-in before Kubeflow's gateway, TLS between pods, admission webhooks.
+(support.controllers), istiod (support.istio_routes), pods and the kubelet's mounted Secret (support.cluster_pods).
+Real: the command, the Kubernetes client, the routes as they are applied, Envoy, the pods' check of keys. Not played:
+the sign-in before Kubeflow's gateway, TLS between pods, admission webhooks.
 """
 
 import re

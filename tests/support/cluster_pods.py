@@ -88,7 +88,9 @@ class Pod:
                 pod.seen.append(dict(self.headers.items()))
                 if self.command == "POST":
                     time.sleep(pod.delay)
-                self._send(pod.status if self.command == "POST" else 200, {"from": pod.name, "path": self.path, "body": body})
+                self._send(
+                    pod.status if self.command == "POST" else 200, {"from": pod.name, "path": self.path, "body": body}
+                )
 
             do_POST = do_GET
 

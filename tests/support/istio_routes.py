@@ -1,7 +1,7 @@
 """What istiod makes of the VirtualServices of an endpoint, for a real Envoy that takes new routes while it runs.
 
-A stand-in for istiod in the subset that our routes use: it watches a stand-in cluster (kube_server) and writes a file of
-routes that Envoy reads anew at each change, one listener for the gateway, one for a sidecar of a caller inside the mesh.
+A stand-in for istiod in the subset that our routes use: it watches a stand-in cluster (kube_server) and writes a file
+of routes that Envoy reads anew at each change; one listener is the gateway, one a sidecar of a caller inside the mesh.
 Whatever is not translated raises `Untranslated`. The sign-in before the gateway is not played, nor TLS between pods.
 """
 

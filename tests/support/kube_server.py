@@ -2,7 +2,8 @@
 
 Real in it: paths, verbs, status codes and their messages, server-side apply as far as one field manager needs it (maps
 are merged, what was applied before and is no longer goes, a no-op keeps the resourceVersion, another
-resourceVersion than the present one is a conflict), finalizers and pods that take their time to end, label and field selectors, paging, watches, logs, owner references,
+resourceVersion than the present one is a conflict), finalizers and pods that take their time to end, label
+and field selectors, paging, watches, logs, owner references,
 namespaces that must exist, kinds that are not installed. Not in it: schemas (`strict_schemas` holds what was applied
 against them), admission webhooks, and controllers, unless a test adds one with `on_change`.
 """

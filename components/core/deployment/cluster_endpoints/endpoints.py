@@ -108,9 +108,7 @@ class ClusterEndpoints:
         record = self._record(endpoint)
         new, old = replace_key(self._cluster, self._namespace, endpoint, which)
         if not self._gateway.known:
-            later = (
-                f"The pods take it within {TAKEN_SECONDS:.0f} s; with KFP_HOST set, this command waits for it."
-            )
+            later = f"The pods take it within {TAKEN_SECONDS:.0f} s; with KFP_HOST set, this command waits for it."
             return Rotated(new, later)
         ready = {each.name for each in record.routed}
         asked = {each.name: each.options.instances for each in record.deployments if each.name in ready}
