@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -42,7 +42,7 @@ def open_endpoints(
     Args:
         place: Which.
         settings: Folders, the Hub, the namespace, the sign-in.
-        ready_seconds: Longest wait for a deployment on a cluster; none takes the usual one.
+        ready_seconds: Longest wait for a deployment on a cluster; none takes as long as its model may.
         gone_seconds: The same for what is deleted.
 
     Raises:
@@ -53,12 +53,12 @@ def open_endpoints(
 
         return LocalEndpoints(settings)
     from components.core.deployment.cluster_endpoints.endpoints import ClusterEndpoints
-    from components.core.deployment.cluster_endpoints.lifecycle import PATIENCE
     from components.core.deployment.cluster_endpoints.removal import PATIENCE_SECONDS
     from components.core.deployment.kubernetes_api import connect
+    from components.core.deployment.rollout import Patience
     from components.core.recipe import read_catalogue
 
-    patience = replace(PATIENCE, total=ready_seconds) if ready_seconds else PATIENCE
+    patience = Patience(total=ready_seconds) if ready_seconds else None
     gone = gone_seconds or PATIENCE_SECONDS
     return ClusterEndpoints(connect(), settings, find_gateway(settings), read_catalogue(CATALOGUE), patience, gone)
 

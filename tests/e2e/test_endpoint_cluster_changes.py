@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -143,7 +144,8 @@ def test_who_promotes_keeps_others_out_until_it_was_silent_for_too_long(trial, m
     assert "candidate of ultra is being promoted by laptop process 7" in words
     assert "candidate is being promoted by laptop process 7" in trial.run("status")
     later = time.time() + 3600
-    monkeypatch.setattr("components.core.deployment.cluster_endpoints.record.time.time", lambda: later)
+    clock = SimpleNamespace(time=lambda: later)
+    monkeypatch.setattr("components.core.deployment.cluster_endpoints.record.time", clock)
     note = "a promotion of candidate was killed before its end. Go back: python -m llm-pipelines.endpoint --cluster"
     assert f"{note} traffic ultra demo=100" in trial.run("status")
     assert trial.run("traffic", NAME, "demo=100") == "Traffic of ultra: demo 100 %\n"
@@ -257,9 +259,14 @@ def test_an_endpoint_that_cannot_be_made_leaves_nothing(tmp_path):
         assert "the cluster does not know networking.istio.io/v1: install it" in words
         assert set(trial.state.objects) == before
         trial.state.not_installed.clear()
-        trial.state.faults.append(("PATCH", "services/ultra$", 0, ""))  # a dry run
-        trial.state.faults.append(("PATCH", "services/ultra$", 0, ""))
-        trial.run("create", NAME, code=2)
+
+        def refuse(state, _event, document):
+            # the dry run has passed, and the keys are made
+            if document.get("kind") == "Secret":
+                state.denied.add(("patch", "services"))
+
+        trial.state.on_change.append(refuse)
+        assert "you lack that right" in trial.run("create", NAME, code=2)
         assert set(trial.state.objects) == before
 
 

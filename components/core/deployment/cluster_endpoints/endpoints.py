@@ -10,7 +10,7 @@ from components.core.deployment.cluster_endpoints.keys import (
     replace_key,
     wait_until_taken,
 )
-from components.core.deployment.cluster_endpoints.lifecycle import PATIENCE, create_endpoint, deploy, set_traffic
+from components.core.deployment.cluster_endpoints.lifecycle import create_endpoint, deploy, set_traffic
 from components.core.deployment.cluster_endpoints.names import GATEWAY
 from components.core.deployment.cluster_endpoints.promoting import ClusterHost
 from components.core.deployment.cluster_endpoints.record import (
@@ -41,7 +41,7 @@ class ClusterEndpoints:
         settings: The Hub, and the namespace.
         gateway: How they are asked from here.
         catalogue: Models, with the GPUs that they may be served from.
-        patience: For a deployment to get ready.
+        patience: For a deployment to get ready; none takes as long as its model may.
         gone_seconds: For everything to be gone after a deletion.
     """
 
@@ -51,7 +51,7 @@ class ClusterEndpoints:
         settings: Settings,
         gateway: Gateway,
         catalogue: Sequence[CatalogueModel] = (),
-        patience: Patience = PATIENCE,
+        patience: Patience | None = None,
         gone_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._cluster, self._settings, self._gateway, self._catalogue = cluster, settings, gateway, catalogue

@@ -43,7 +43,6 @@ from components.core.registry import access_of_source
 from components.core.registry.access import check_access
 from components.core.settings import HUB_SECRET, Settings
 
-PATIENCE = Patience()
 _SCHEDULING_SECONDS = 600.0
 """For a node and the image, before the pod's own start."""
 _TAKE_BACK_SECONDS = 60.0
@@ -102,7 +101,7 @@ def deploy(
     options: DeploymentOptions,
     settings: Settings,
     catalogue: Sequence[CatalogueModel] = (),
-    patience: Patience = PATIENCE,
+    patience: Patience | None = None,
     say: Say = print,
 ) -> None:
     """Bring a model behind an endpoint and wait until it is ready; it gets no traffic yet.
@@ -116,7 +115,7 @@ def deploy(
         options: Timeouts, instances, GPUs.
         settings: The Hub, and the namespace that must be allowed to use the model.
         catalogue: With the GPUs that a model may be served from.
-        patience: How long to wait; a model's own time to start and to be scheduled is added where it is longer.
+        patience: How long to wait; none for a node, the image, and as long as the model may take to load.
         say: Gets the lines of progress.
 
     Raises:
@@ -144,8 +143,8 @@ def deploy(
     try:
         for document in documents:
             say(f"  {document['kind']} {document['metadata']['name']}: {cluster.apply(document)}")
-        total = max(patience.total, startup_seconds_of(documents) + _SCHEDULING_SECONDS)
-        wait_until_ready(cluster, documents, replace(patience, total=total), say, _TAKEN_BACK)
+        patience = patience or Patience(total=startup_seconds_of(documents) + _SCHEDULING_SECONDS)
+        wait_until_ready(cluster, documents, patience, say, _TAKEN_BACK)
         routed = Routed(name, options.request_timeout_ms)
         change_routes(cluster, namespace, endpoint, lambda now: replace(now, routed=(*now.routed, routed)))
     except BaseException:
