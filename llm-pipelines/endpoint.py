@@ -1,16 +1,23 @@
-"""Endpoints here: `python -m llm-pipelines.endpoint create|deploy|traffic|promote|invoke|keys|status|delete`."""
+"""Here or on a cluster: `python -m llm-pipelines.endpoint create|deploy|traffic|promote|invoke|keys|status|delete`."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from components.core.errors import EXIT_REFUSED, ConfigError, user_errors
-from components.core.settings import Settings, load_settings
+from components.core.settings import load_settings
+
+# mypy cannot follow a folder whose name has a hyphen.
+from .endpoint_place import Place, is_on_cluster, open_endpoints  # type: ignore[import-not-found]
+
+if TYPE_CHECKING:
+    from components.core.deployment.endpoints.seam import Endpoints, EndpointView
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
 keys_app = typer.Typer(no_args_is_help=True, help="Show or rotate the keys of an endpoint.")
@@ -19,6 +26,8 @@ app.add_typer(keys_app, name="keys")
 Endpoint = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.")]
 Name = Annotated[str, typer.Option(help="Name of the deployment.")]
 _COMMAND = "python -m llm-pipelines.endpoint"
+_PLACE: ContextVar[Place] = ContextVar("place")
+"""What was said before the command's name."""
 
 
 @app.callback()
@@ -26,21 +35,24 @@ def where(
     cluster: Annotated[
         bool | None, typer.Option("--cluster/--local", help="Where; a cluster is meant where KUBECONFIG is set.")
     ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(envvar=["NAMESPACE", "KFP_NAMESPACE"], help="Of the cluster.")
+    ] = None,
 ) -> None:
-    """Endpoints of this machine: a front with two keys that splits the traffic among named deployments."""
-    asked = "--cluster" if cluster else "KUBECONFIG" if cluster is None and os.environ.get("KUBECONFIG") else ""
-    with user_errors():
-        if asked:
-            raise ConfigError(
-                f"{asked} asks for a cluster, and this command manages endpoints of this machine only. Add --local "
-                "before the command's name, or bring one model to the cluster with `make task` or `make api-deploy`."
-            )
+    """Endpoints of this machine or of a cluster: a front with two keys that splits the traffic among deployments."""
+    on_cluster = is_on_cluster(cluster)
+    _PLACE.set(Place(on_cluster, namespace if on_cluster else None))
 
 
 @contextmanager
-def _settings() -> Iterator[Settings]:
+def _endpoints(**patience: float | None) -> Iterator["Endpoints"]:
+    place = _PLACE.get()
     with user_errors():
-        yield load_settings()
+        yield open_endpoints(place, place.settings(load_settings()), **patience)
+
+
+def _command() -> str:
+    return f"{_COMMAND} --cluster" if _PLACE.get().on_cluster else _COMMAND
 
 
 @app.command()
@@ -48,22 +60,22 @@ def create(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="By default ultrachat-completion-<timestamp>.")
     ] = None,
-    port: Annotated[int, typer.Option(help="Where its front listens; the next free port if it is taken.")] = 8200,
+    port: Annotated[
+        int | None, typer.Option(help="Here: where its front listens, 8200; the next free port if it is taken.")
+    ] = None,
     keep_keys: Annotated[
         bool, typer.Option("--keep-keys/--keys-once", help="Keep the keys (0600) to show them again, or hashes only.")
     ] = True,
 ) -> None:
-    """Start an endpoint without deployments, and print its address and keys."""
-    from components.core.deployment.endpoints.lifecycle import create_endpoint
+    """Make an endpoint without deployments, and print its address and keys."""
     from components.core.deployment.endpoints.record import default_name
 
-    with _settings() as settings:
-        record, keys = create_endpoint(name or default_name(), settings, port, keep_keys)
-        assert record.front is not None
-        _pairs({"Endpoint": record.name, "Address": record.front.address} | _titled(keys))
+    with _endpoints() as endpoints:
+        made = endpoints.create(name or default_name(), port, keep_keys)
+        _pairs({"Endpoint": made.name, "Address": made.address} | _titled(made.keys))
         once = "" if keep_keys else " These keys are not shown again."
-        print(f"Callers send a key as `Authorization: Bearer <key>` or `X-API-Key`.{once}")
-        print(f"Next: {_COMMAND} deploy {record.name} --name demo --model FOLDER")
+        print(f"Callers send a key as {made.key_header}.{once}")
+        print(f"Next: {_command()} deploy {made.name} --name demo --model {made.model_words}")
 
 
 @app.command()
@@ -77,25 +89,35 @@ def deploy(
     liveness_initial_delay: Annotated[
         int, typer.Option(min=1, metavar="SECONDS", help="How long the model may take to load.")
     ] = 600,
+    instances: Annotated[int, typer.Option(min=1, help="On a cluster: pods.")] = 1,
+    gpus: Annotated[int, typer.Option(min=0, help="On a cluster: NVIDIA GPUs of each pod.")] = 0,
+    gpu_product: Annotated[
+        str | None, typer.Option(help="On a cluster: nodes' label nvidia.com/gpu.product; any that the model may use.")
+    ] = None,
+    patience: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="On a cluster: longest wait until it is ready.")
+    ] = None,
 ) -> None:
     """Start a model behind an endpoint; it gets no traffic yet."""
-    from components.core.deployment.endpoints.lifecycle import deploy as start
-    from components.core.deployment.endpoints.record import DeploymentOptions, EndpointFolder
+    from components.core.deployment.endpoints.record import DeploymentOptions
 
-    with _settings() as settings:
+    with _endpoints(ready_seconds=patience) as endpoints:
         options = DeploymentOptions(
-            request_timeout_ms=request_timeout_ms, liveness_initial_delay_seconds=liveness_initial_delay
+            request_timeout_ms=request_timeout_ms,
+            liveness_initial_delay_seconds=liveness_initial_delay,
+            instances=instances,
+            gpus=gpus,
+            gpu_product=gpu_product,
         )
         print(f"Starting {name} with {model}", flush=True)
         with _ended_by_signals():
-            made = start(endpoint, name, model, settings, options)
+            runs_as = endpoints.deploy(endpoint, name, model, options, _say)
         print(
-            f"{name} is ready: 1 instance, process {made.server.pid}, request timeout {request_timeout_ms} ms, "
-            f"liveness delay {liveness_initial_delay} s. It gets 0 % of the traffic."
+            f"{name} is ready: {instances} instance{'s' if instances > 1 else ''}, {runs_as}, request timeout "
+            f"{request_timeout_ms} ms, liveness delay {liveness_initial_delay} s. It gets 0 % of the traffic."
         )
-        split = EndpointFolder(settings.whetstone_home, endpoint).read().traffic
-        shares = "NAME=PERCENT ..." if split else f"{name}=100"
-        print(f"Next: {_COMMAND} traffic {endpoint} {shares}")
+        shares = "NAME=PERCENT ..." if endpoints.traffic(endpoint) else f"{name}=100"
+        print(f"Next: {_command()} traffic {endpoint} {shares}")
 
 
 @app.command()
@@ -104,12 +126,10 @@ def traffic(
     shares: Annotated[list[str], typer.Argument(metavar="NAME=PERCENT...", help="Whole numbers that sum to 100.")],
 ) -> None:
     """Split the traffic among deployments, from the next request on."""
-    from components.core.deployment.endpoints.lifecycle import set_traffic
     from components.core.deployment.endpoints.traffic import parse_traffic
 
-    with _settings() as settings:
-        record = set_traffic(endpoint, parse_traffic(shares), settings)
-        print(f"Traffic of {endpoint}: {_split(record.traffic)}")
+    with _endpoints() as endpoints:
+        print(f"Traffic of {endpoint}: {_split(endpoints.set_traffic(endpoint, parse_traffic(shares)))}")
 
 
 @app.command()
@@ -123,13 +143,12 @@ def invoke(
 
     The key is ENDPOINT_KEY, or else the endpoint's own primary key.
     """
-    from components.core.deployment.endpoints.invoking import invoke as send
     from components.core.deployment.endpoints.invoking import read_request
     from components.core.deployment.endpoints.keys import KEY_VARIABLE
 
-    with _settings() as settings:
+    with _endpoints() as endpoints:
         request, truth = read_request(request_file)
-        answered = send(endpoint, request, settings, deployment, path, os.environ.get(KEY_VARIABLE))
+        answered = endpoints.invoke(endpoint, request, deployment, path, os.environ.get(KEY_VARIABLE))
         print(f"Deployment    {answered.deployment}")
         print(f"Response      {answered.text.strip()}")
         if truth is not None:
@@ -139,13 +158,8 @@ def invoke(
 @keys_app.command("show")
 def show_keys(endpoint: Endpoint) -> None:
     """Print both keys."""
-    from components.core.deployment.endpoints.keys import shown_keys
-    from components.core.deployment.endpoints.record import EndpointFolder
-
-    with _settings() as settings:
-        folder = EndpointFolder(settings.whetstone_home, endpoint)
-        folder.check_there()
-        _pairs(_titled(shown_keys(folder.path)))
+    with _endpoints() as endpoints:
+        _pairs(_titled(endpoints.keys(endpoint)))
 
 
 @keys_app.command("rotate")
@@ -153,15 +167,15 @@ def rotate(
     endpoint: Endpoint,
     which: Annotated[str, typer.Argument(metavar="primary|secondary", help="The key to replace.")],
 ) -> None:
-    """Replace one key; the old one is refused from the next request on."""
+    """Replace one key; the old one is refused from the next request on, on a cluster once the pods have read it."""
     from components.core.deployment.endpoints.keys import NAMES
-    from components.core.deployment.endpoints.lifecycle import rotate_and_try
 
-    with _settings() as settings:
+    with _endpoints() as endpoints:
         if which not in NAMES:
             raise ConfigError(f"there is no {which} key. Rotate primary or secondary.")
-        _pairs(_titled({which: rotate_and_try(endpoint, which, settings)}))
-        print("The front takes the new key, and no longer the old one.")
+        rotated = endpoints.rotate(endpoint, which, _say)
+        _pairs(_titled({which: rotated.key}))
+        print(rotated.taken)
 
 
 @app.command()
@@ -169,29 +183,29 @@ def status(
     endpoint: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="All when left out.")] = None,
 ) -> None:
     """Print what runs, how the traffic is split, and what the front has measured."""
-    from components.core.deployment.endpoints.record import endpoint_names
-    from components.core.deployment.endpoints.status import endpoint_status
-
-    with _settings() as settings:
-        names = [endpoint] if endpoint else endpoint_names(settings.whetstone_home)
+    with _endpoints() as endpoints:
+        names = [endpoint] if endpoint else endpoints.names()
         if not names:
-            print("There is no endpoint on this machine.")
+            print(f"There is no endpoint {endpoints.where}.")
         for name in names:
-            _print_status(endpoint_status(name, settings))
+            _print_status(endpoints.view(name))
 
 
 @app.command()
 def promote(
     endpoint: Endpoint,
     candidate: Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="The deployment to bring to 100 %.")],
-    max_latency_ms: Annotated[float, typer.Option(help="Objective: p95 of the candidate at the front.")],
+    max_latency_ms: Annotated[float, typer.Option(help="Objective: p95 of the candidate.")],
     evaluation: Annotated[
-        Path | None, typer.Option(help="evaluation.json, or its folder; by default that of the candidate's model.")
+        Path | None, typer.Option(help="evaluation.json, or its folder; by default that with the candidate's model.")
     ] = None,
     min_requests: Annotated[int, typer.Option(min=1, help="Of the candidate at each step.")] = 20,
     patience: Annotated[float, typer.Option(metavar="SECONDS", help="For so many requests to come.")] = 600.0,
     probe_file: Annotated[
-        Path | None, typer.Option(help="JSON request to send to the candidate, where callers do not send enough.")
+        Path | None,
+        typer.Option(
+            help="JSON request to send to the candidate, where callers do not send enough; on a cluster always."
+        ),
     ] = None,
     path: Annotated[str, typer.Option(help="Of the probe.")] = "/score",
 ) -> None:
@@ -199,14 +213,13 @@ def promote(
     from components.core.deployment.endpoints.promotion import Objective
     from components.core.deployment.endpoints.promotion import promote as move_on
 
-    # mypy cannot follow a folder whose name has a hyphen.
     from .verdicts import candidate_quality, prober  # type: ignore[import-not-found]
 
-    with _settings() as settings, _ended_by_signals():
-        quality = candidate_quality(endpoint, candidate, evaluation, settings)
-        probe = prober(endpoint, candidate, probe_file, path, settings) if probe_file else None
+    with _endpoints() as endpoints, _ended_by_signals():
+        quality = candidate_quality(endpoints.model_of(endpoint, candidate), evaluation, load_settings())
+        probe = prober(endpoints, endpoint, candidate, probe_file, path) if probe_file else None
         objective = Objective(max_latency_ms, min_requests, patience)
-        ended = move_on(endpoint, candidate, quality, objective, settings, probe=probe, say=_say)
+        ended = move_on(endpoints.host(endpoint, candidate, probe), candidate, quality, objective, say=_say)
     if not ended.promoted:
         print(f"ROLLED BACK: {ended.reason}. Traffic of {endpoint}: {_split(ended.traffic)}")
         raise SystemExit(EXIT_REFUSED)
@@ -217,17 +230,18 @@ def promote(
 def delete(
     endpoint: Endpoint,
     deployment: Annotated[str | None, typer.Option(help="Only this one, which must have no traffic.")] = None,
+    patience: Annotated[
+        float | None, typer.Option(min=1, metavar="SECONDS", help="On a cluster: longest wait until all is gone, 300.")
+    ] = None,
 ) -> None:
-    """End an endpoint, or one deployment of it; returns when every process, port and key file is gone."""
-    from components.core.deployment.endpoints.lifecycle import delete_endpoint, remove_deployment
-
-    with _settings() as settings:
+    """End an endpoint, or one deployment of it; returns when everything of it is gone, keys included."""
+    with _endpoints(gone_seconds=patience) as endpoints:
         if deployment is not None:
-            remove_deployment(endpoint, deployment, settings)
-            print(f"Removed {deployment} from {endpoint}: its process and port are gone.")
+            gone = endpoints.remove(endpoint, deployment, _say)
+            print(f"Removed {deployment} from {endpoint}: {gone}.")
             return
-        delete_endpoint(endpoint, settings, _say)
-        print(f"Deleted {endpoint}: no process, port or key file of it is left.")
+        gone = endpoints.delete(endpoint, _say)
+        print(f"Deleted {endpoint}: {gone}.")
 
 
 @contextmanager
@@ -244,27 +258,15 @@ def _ended_by_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, former)
 
 
-def _print_status(found: Any) -> None:
-    record = found.record
-    address = record.front.address if record.front else "-"
-    _pairs({"Endpoint": f"{record.name}, created {record.created:%Y-%m-%d %H:%M} UTC", "Address": address})
-    print(f"{'Front':<14} {_state(found.front, record.front)}")
+def _print_status(found: "EndpointView") -> None:
+    _pairs({"Endpoint": f"{found.name}, created {found.created:%Y-%m-%d %H:%M} UTC", "Address": found.address})
+    print(f"{'Front':<14} {found.front}")
     for each in found.deployments:
-        deployment = each.deployment
-        print(f"{deployment.name:<14} {_state(each.state, deployment.server)}, {each.traffic} %, {deployment.model}")
+        print(f"{each.name:<14} {each.state}, {each.traffic} %, {each.model}")
         if each.measured:
-            counts = ", ".join(f"{count} x {status}" for status, count in each.measured["statuses"].items())
-            times = each.measured
-            print(f"{'':<14} {counts}; p50 {times['p50_ms']:.0f} ms, p95 {times['p95_ms']:.0f} ms")
-    if found.cut_off:
-        print(f"{'Note':<14} {found.cut_off}")
-    dead = [each.deployment.name for each in found.deployments if each.state == "dead"]
-    for name in dead:
-        print(f"{'Note':<14} {name} has died; its log is {name}.log. Delete it (--deployment), and deploy it again.")
-
-
-def _state(state: str, server: Any) -> str:
-    return f"{state} (process {server.pid}, port {server.port})" if server else state
+            print(f"{'':<14} {each.measured}")
+    for note in found.notes:
+        print(f"{'Note':<14} {note}")
 
 
 def _split(shares: dict[str, int]) -> str:

@@ -5,33 +5,39 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from components.core.deployment.endpoints.invoking import invoke, read_request
+from components.core.deployment.endpoints.invoking import read_request
 from components.core.deployment.endpoints.keys import KEY_VARIABLE
 from components.core.deployment.endpoints.promotion import Quality
-from components.core.deployment.endpoints.record import EndpointFolder
+from components.core.deployment.endpoints.seam import Endpoints
 from components.core.errors import ConfigError, StorageError
 from components.core.settings import Settings
 
 
-def candidate_quality(
-    endpoint: str, candidate: str, evaluation: Path | None, settings: Settings
-) -> Callable[[], Quality]:
+def candidate_quality(model: str, evaluation: Path | None, settings: Settings) -> Callable[[], Quality]:
     """A reader of the verdict on a candidate; each call reads the file again.
 
     Args:
-        endpoint: Name.
-        candidate: Deployment.
-        evaluation: File or folder of the paired comparison; by default evaluation.json of the candidate's model folder.
-        settings: Where the endpoint's record is.
+        model: Of the candidate: a folder, or on the Hub.
+        evaluation: File or folder of the paired comparison; by default evaluation.json beside the candidate's weights.
+        settings: Address and token of the Hub.
 
     Raises:
-        ConfigError: If there is no such deployment, or its model is no folder and no evaluation is named.
+        ConfigError: If there is no evaluation beside the weights, and none is named.
     """
-    model = Path(EndpointFolder(settings.whetstone_home, endpoint).read().find(candidate).model)
-    if evaluation is None and not model.is_dir():
-        raise ConfigError(f"{model} is no folder with an evaluation. Name the comparison: --evaluation FILE")
-    weights = _weights_hash(model)
-    return lambda: read_quality(evaluation or model, weights)
+    folder = Path(model)
+    found = evaluation or (folder if folder.is_dir() else _on_the_hub(model, settings))
+    if found is None:
+        raise ConfigError(f"there is no evaluation with {model}. Name the comparison: --evaluation FILE")
+    weights = _weights_hash(folder)
+    return lambda: read_quality(found, weights)
+
+
+def _on_the_hub(model: str, settings: Settings) -> Path | None:
+    from components.core.deployment.cluster_endpoints.instances import hub_file
+    from components.core.evaluation.results import EVALUATION_FILE
+
+    hub_id, _, revision = model.removeprefix("hf://").partition("@")
+    return hub_file(hub_id, revision, EVALUATION_FILE, settings) if hub_id.count("/") == 1 else None
 
 
 def read_quality(path: Path, weights: str | None = None) -> Quality:
@@ -78,14 +84,14 @@ def _weights_hash(folder: Path) -> str | None:
     return hashlib.sha256(listing.encode()).hexdigest() if listing else None
 
 
-def prober(endpoint: str, candidate: str, file: Path, path: str, settings: Settings) -> Callable[[], None]:
-    """Sends the request of a file to the candidate; it counts at the front like any other."""
+def prober(place: Endpoints, endpoint: str, candidate: str, file: Path, path: str) -> Callable[[], None]:
+    """Sends the request of a file to the candidate, by the way that callers take."""
     import os
 
     request, _ = read_request(file)
-    key = os.environ.get(KEY_VARIABLE)
+    key = os.environ.get(KEY_VARIABLE) or place.keys(endpoint)["primary"]
 
     def send() -> None:
-        invoke(endpoint, request, settings, candidate, path, key)
+        place.invoke(endpoint, request, candidate, path, key)
 
     return send

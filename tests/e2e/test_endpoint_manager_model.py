@@ -106,12 +106,14 @@ def test_from_create_to_delete(home):
     assert run("status") == "There is no endpoint on this machine.\n"
 
 
-def test_a_cluster_that_is_asked_for_is_refused(home, monkeypatch):
-    assert run("--cluster", "status", code=2) == (
-        "error: --cluster asks for a cluster, and this command manages endpoints of this machine only. Add --local "
-        "before the command's name, or bring one model to the cluster with `make task` or `make api-deploy`.\n"
-    )
+def test_a_cluster_is_meant_where_it_is_asked_for_or_named_and_this_machine_otherwise(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(home))  # no ~/.kube/config
+    no_cluster = "error: no cluster is configured. Set KUBECONFIG to a valid file, then try again.\n"
+    assert run("--cluster", "status", code=2) == no_cluster
     monkeypatch.setenv("KUBECONFIG", "/somewhere")
-    assert run("status", code=2).startswith("error: KUBECONFIG asks for a cluster")
+    assert run("status", code=2) == no_cluster
     assert run("--local", "status") == "There is no endpoint on this machine.\n"
+    assert "--instances, --gpus and --gpu-product are for a cluster" in run(
+        "--local", "deploy", "none", "--model", STARTER, "--gpus", 1, code=2
+    )
     assert os.environ["WHETSTONE_HOME"] == str(home)

@@ -21,6 +21,7 @@ from components.core.deployment.endpoints.lifecycle import (
     delete_endpoint,
     set_traffic,
 )
+from components.core.deployment.endpoints.local import LocalHost
 from components.core.deployment.endpoints.promotion import Objective, Quality, promote
 from components.core.deployment.endpoints.status import endpoint_status
 from components.core.errors import ConfigError
@@ -77,9 +78,10 @@ GOOD = Quality(True, "PASSED: not worse than the champion")
 OBJECTIVE = Objective(max_latency_ms=1000, min_requests=10, patience_seconds=20)
 
 
-def run_promotion(trial, quality=lambda: GOOD, objective=OBJECTIVE, **more):
+def run_promotion(trial, quality=lambda: GOOD, objective=OBJECTIVE, probe=None):
     lines: list[str] = []
-    return promote("trial", "candidate", quality, objective, trial.settings, say=lines.append, **more), lines
+    host = LocalHost("trial", trial.settings, probe)
+    return promote(host, "candidate", quality, objective, say=lines.append), lines
 
 
 def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(trial):

@@ -52,7 +52,10 @@ class Controllers:
         metadata, predictor = service["metadata"], service["spec"]["predictor"]
         labels = {"serving.kserve.io/inferenceservice": metadata["name"], "app": f"isvc.{metadata['name']}-predictor"}
         template = {
-            "metadata": {"annotations": predictor.get("annotations", {}), "labels": labels},
+            "metadata": {
+                "annotations": predictor.get("annotations", {}),
+                "labels": {**predictor.get("labels", {}), **labels},
+            },
             "spec": {"containers": predictor.get("containers", [{"name": "kserve-container", "image": "runtime"}])},
         }
         self.cluster.add(

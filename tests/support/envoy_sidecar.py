@@ -107,6 +107,8 @@ class Sidecars:
         # As Istio's bootstrap sets it: a fragment is cut off instead of refused.
         runtime = {"envoy.reloadable_features.http_reject_path_with_fragment": False}
         config = {
+            # asked for where routes come from a file
+            "node": {"id": "test", "cluster": "test"},
             "admin": {"address": ANY_PORT},
             "static_resources": static,
             "layered_runtime": {"layers": [{"name": "istio", "static_layer": runtime}]},

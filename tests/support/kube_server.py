@@ -1,7 +1,9 @@
 """A loopback HTTP server that stands in for a Kubernetes API server: it stores objects and answers reviews.
 
 Real in it: paths, verbs, status codes and their messages, server-side apply as far as one field manager needs it (maps
-are merged, a no-op keeps the resourceVersion), label and field selectors, paging, watches, logs, owner references,
+are merged, what was applied before and is no longer goes, a no-op keeps the resourceVersion, another
+resourceVersion than the present one is a conflict), finalizers and pods that take their time to end, label
+and field selectors, paging, watches, logs, owner references,
 namespaces that must exist, kinds that are not installed. Not in it: schemas (`strict_schemas` holds what was applied
 against them), admission webhooks, and controllers, unless a test adds one with `on_change`.
 """
@@ -202,7 +204,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PUT":
             new = {**body, "status": current.get("status", {})} if current else body
         else:
-            new = _merge(copy.deepcopy(current or {}), body)
+            version = body.get("metadata", {}).pop("resourceVersion", None)
+            if version and current and version != current["metadata"]["resourceVersion"]:
+                raise Refusal(409, "the object has been modified; please apply your changes to the latest version")
+            kept = copy.deepcopy(current or {})
+            if applying:
+                kept = _without(kept, self.state.applied.get(key, {}), body)
+                self.state.applied[key] = copy.deepcopy(body)
+            new = _merge(kept, body)
         if current is not None and _same(new, current):
             return 200, current
         if current is not None:
@@ -246,6 +255,14 @@ def _selected(document: Object, query: dict[str, str]) -> bool:
         if found != value:
             return False
     return True
+
+
+def _without(current: Any, before: Any, now: Any) -> Any:
+    """What is there, less what was applied before and is not any more."""
+    if not (isinstance(current, dict) and isinstance(before, dict) and isinstance(now, dict)):
+        return current
+    gone = {name for name in before if name not in now}
+    return {name: _without(v, before.get(name), now.get(name, {})) for name, v in current.items() if name not in gone}
 
 
 def _merge(current: Any, new: Any) -> Any:

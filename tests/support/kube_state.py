@@ -30,6 +30,10 @@ class KubeServer:
         """(method, pattern of the path, status, message), each answered once; status 0 cuts the connection."""
         self.token: str | None = None
         """The bearer token that callers must show."""
+        self.applied: dict[tuple[str, str, str], Object] = {}
+        """What was applied last, by the same keys."""
+        self.pod_seconds = 0.0
+        """How long a pod takes to end; until then it is there with a deletionTimestamp."""
         self.git_version = "v1.33.4"
         self.on_change: list[Callable[[KubeServer, str, Object], None]] = []
         """Called with (server, "ADDED" | "MODIFIED" | "DELETED", object): what controllers would do."""
@@ -78,14 +82,39 @@ class KubeServer:
         return document
 
     def remove(self, key: tuple[str, str, str]) -> None:
-        """Delete an object and what it owns."""
+        """Delete an object and what it owns; one with finalizers stays until `finish` takes them away."""
         with self.lock:
-            document = self.objects.pop(key)
+            document = self.objects[key]
+            metadata = document["metadata"]
+            if metadata.get("finalizers") or (key[0] == "pods" and self.pod_seconds and not metadata.get("ended")):
+                if not metadata.get("deletionTimestamp"):
+                    metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+                    self.store(key, document)
+                    if key[0] == "pods":
+                        threading.Timer(self.pod_seconds, self._end_pod, [key]).start()
+                return
+            self.objects.pop(key)
+            self.applied.pop(key, None)
             self._tell("DELETED", key, document)
             for other, owned in list(self.objects.items()):
                 owners = owned["metadata"].get("ownerReferences", [])
                 if any(owner.get("uid") == document["metadata"]["uid"] for owner in owners) and other in self.objects:
                     self.remove(other)
+
+    def finish(self, kind: str, name: str, namespace: str = "kubeflow-user-example-com") -> None:
+        """Take an object's finalizers away, as their owner would; it goes if it was deleted."""
+        key = (KINDS[kind].resource, namespace, name)
+        with self.lock:
+            metadata = self.objects[key]["metadata"]
+            metadata.pop("finalizers", None)
+            if metadata.get("deletionTimestamp"):
+                self.remove(key)
+
+    def _end_pod(self, key: tuple[str, str, str]) -> None:
+        with self.lock:
+            if key in self.objects:
+                self.objects[key]["metadata"]["ended"] = True
+                self.remove(key)
 
     def _tell(self, event: str, key: tuple[str, str, str], document: Object) -> None:
         self.events.append((event, key[0], key[1], copy.deepcopy(document)))

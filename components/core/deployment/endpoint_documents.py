@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,18 @@ def endpoint_documents(
     return documents
 
 
-def check_endpoint(documents: list[Object]) -> list[Finding]:
-    """Hold the objects against our own rules; a volume with models is the user's, and known to be there."""
+def check_endpoint(documents: list[Object], secrets: Sequence[str] = ()) -> list[Finding]:
+    """Hold the objects against our own rules; a volume with models is the user's, and known to be there.
+
+    Args:
+        documents: Of one model.
+        secrets: More names of secrets that are there.
+    """
     service = find(documents, "InferenceService") or {"spec": {"predictor": {}}}
     volumes = service["spec"]["predictor"].get("volumes", [])
     claims = [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
-    return check_documents(documents, {**EXTERNAL, "PersistentVolumeClaim": claims})
+    known = {"PersistentVolumeClaim": claims, "Secret": [*EXTERNAL["Secret"], *secrets]}
+    return check_documents(documents, {**EXTERNAL, **known})
 
 
 def _place(model: str, predictor: Object, container: Object) -> str:

@@ -91,6 +91,12 @@ class Cluster:
         answer = self._call("POST", f"/apis/{version}/selfsubjectaccessreviews", {}, review)
         return bool(answer.get("status", {}).get("allowed"))
 
+    def annotate(self, kind: str, name: str, namespace: str, annotations: dict[str, str]) -> None:
+        """Set annotations of an object that is somebody else's, and nothing more of it."""
+        path, body = find_kind(kind).path(namespace, name), {"metadata": {"annotations": annotations}}
+        query = {"fieldManager": FIELD_MANAGER}
+        self._call("PATCH", path, query, body, {"Content-Type": "application/merge-patch+json"})
+
     def delete(self, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete an object and, in the background, what belongs to it; False if there was none."""
         try:

@@ -40,8 +40,15 @@ class NotReady(PlatformError):
     """A workload did not become ready."""
 
 
+STAYS = "What was applied stays: put it right and run the same command again."
+
+
 def wait_until_ready(
-    cluster: Cluster, documents: Sequence[Object], patience: Patience, say: Callable[[str], None] = print
+    cluster: Cluster,
+    documents: Sequence[Object],
+    patience: Patience,
+    say: Callable[[str], None] = print,
+    afterwards: str = STAYS,
 ) -> None:
     """Wait for all InferenceServices and Deployments among documents.
 
@@ -50,20 +57,24 @@ def wait_until_ready(
         documents: As applied.
         patience: When to give up.
         say: Gets the lines of progress.
+        afterwards: What becomes of them when they do not get ready.
 
     Raises:
         NotReady: With the causes that were found and their remedies.
     """
     for document in documents:
         if document["kind"] in ("InferenceService", "Deployment"):
-            _Wait(cluster, document, patience, say).run()
+            _Wait(cluster, document, patience, say, afterwards).run()
 
 
 class _Wait:
     """The wait for one workload."""
 
-    def __init__(self, cluster: Cluster, document: Object, patience: Patience, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, document: Object, patience: Patience, say: Callable[[str], None], afterwards: str
+    ) -> None:
         self.cluster, self.document, self.patience, self.say = cluster, document, patience, say
+        self.afterwards = afterwards
         self.title = f"{document['kind']} {document['metadata']['name']}"
         self._started = self._said_at = time.monotonic()
         self._failing_since: float | None = None
@@ -106,10 +117,7 @@ class _Wait:
         if not failed and now - self._started < self.patience.total:
             return
         causes = "\n".join(f"  {trouble.what}\n    -> {trouble.remedy}" for trouble in troubles) or f"  {state.line}"
-        raise NotReady(
-            f"{self.title} is not ready after {now - self._started:.0f} s:\n{causes}\n"
-            "What was applied stays: put it right and run the same command again."
-        )
+        raise NotReady(f"{self.title} is not ready after {now - self._started:.0f} s:\n{causes}\n{self.afterwards}")
 
 
 def read_state(cluster: Cluster, document: Object) -> State:

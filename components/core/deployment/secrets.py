@@ -72,14 +72,16 @@ def _value(name: str, environment: Mapping[str, str], required: bool = True) -> 
     return found.strip()
 
 
-def apply_secret(cluster: Cluster, namespace: str, name: str, values: Mapping[str, str]) -> Applied:
+def apply_secret(
+    cluster: Cluster, namespace: str, name: str, values: Mapping[str, str], labels: Mapping[str, str] | None = None
+) -> Applied:
     """Create a secret or bring it up to date.
 
     Raises:
         ClusterError: If the cluster refuses; the message never holds a value.
     """
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    metadata: Object = {"name": name, "namespace": namespace}
+    metadata: Object = {"name": name, "namespace": namespace, **({"labels": dict(labels)} if labels else {})}
     return cluster.apply({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data})
 
 

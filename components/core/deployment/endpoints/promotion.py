@@ -1,22 +1,46 @@
-"""A candidate that gets more traffic step by step while it holds, and none when it does not."""
+"""A candidate that gets more traffic step by step while it holds, and none when it does not; wherever it runs."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from components.core.deployment.endpoints.lifecycle import Say, set_traffic
-from components.core.deployment.endpoints.processes import is_running, refuse_while_promoting
-from components.core.deployment.endpoints.record import EndpointFolder, EndpointRecord, Promotion
-from components.core.deployment.endpoints.status import read_measures
 from components.core.deployment.endpoints.traffic import with_share
-from components.core.errors import ConfigError, PlatformError
-from components.core.settings import Settings
+from components.core.errors import PlatformError
 
+Say = Callable[[str], None]
 STEPS = (10, 50, 100)
 """Percent of the traffic."""
 _POLL_SECONDS = 0.25
+
+
+class Host(Protocol):
+    """Where a promotion happens: an endpoint with two deployments or more."""
+
+    probe: Callable[[], None] | None
+    """Sends one request to the candidate by name, where callers alone would not send enough."""
+
+    def begin(self, candidate: str) -> dict[str, int]:
+        """Keep others from changing the traffic; gives the split to go back to.
+
+        Raises:
+            ConfigError: If the candidate is not ready, or another promotion runs.
+        """
+
+    def shift(self, shares: Mapping[str, int]) -> dict[str, int]:
+        """Split the traffic; gives what is in force."""
+
+    def clock(self) -> float:
+        """Of what is measured, in seconds."""
+
+    def measured(self, candidate: str, since: float) -> Mapping[str, Any]:
+        """`recent`, `recent_failed` and `p95_ms` of the candidate's requests that ended after `since`.
+
+        Where it is known, `trouble` says what else is wrong with the candidate.
+        """
+
+    def end(self) -> None:
+        """Let others change the traffic again."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,7 @@ class Objective:
     """What a candidate must keep to at every step."""
 
     max_latency_ms: float
-    """Of the 95th percentile of its requests, as the front measures them."""
+    """Of the 95th percentile of its requests, as the host measures them."""
     min_requests: int = 20
     """Of the candidate at each step, before it is judged there."""
     patience_seconds: float = 600.0
@@ -53,13 +77,11 @@ class _Failed(Exception):  # noqa: N818 - a result, not an error
 
 
 def promote(
-    endpoint: str,
+    host: Host,
     candidate: str,
     quality: Callable[[], Quality],
     objective: Objective,
-    settings: Settings,
     steps: Sequence[int] = STEPS,
-    probe: Callable[[], None] | None = None,
     say: Say = print,
 ) -> Promoted:
     """Move a candidate on from step to step; back to the former split as soon as it does not hold.
@@ -68,69 +90,39 @@ def promote(
     what fails its objective shall answer nobody. Requests that run when the split changes are finished.
 
     Args:
-        endpoint: Its name.
+        host: Where the endpoint is.
         candidate: A deployment that is ready.
         quality: Reads the verdict; asked again all the time, so that a new one counts at once.
         objective: Latency and how much is measured.
-        settings: Where the record is.
         steps: Percent of the traffic, rising.
-        probe: Sends one request to the candidate by name, where callers alone would not send enough.
         say: Gets the lines of progress.
 
     Raises:
         ConfigError: If there is no such deployment, nothing else has traffic, or another promotion runs.
     """
-    folder = EndpointFolder(settings.whetstone_home, endpoint)
-    former = _begin(folder, candidate)
-    ended = False
+    former = host.begin(candidate)
+    traffic, ended = former, False
     try:
         _check_quality(quality)
         for percent in [step for step in steps if step >= former.get(candidate, 0)]:
-            record = set_traffic(endpoint, with_share(_rest(former, candidate), candidate, percent), settings)
+            traffic = host.shift(with_share(_rest(former, candidate), candidate, percent))
             say(f"{candidate} gets {percent} % of the traffic")
-            _hold(folder, record, candidate, quality, objective, probe, say)
+            _hold(host, candidate, quality, objective, say)
         ended = True
-        return Promoted(True, "quality and latency held at every step", folder.read().traffic)
+        return Promoted(True, "quality and latency held at every step", traffic)
     except _Failed as failure:
         ended = True
-        traffic = _go_back(endpoint, former, candidate, settings)
-        return Promoted(False, str(failure), traffic)
+        return Promoted(False, str(failure), host.shift(with_share(former, candidate, 0)))
     finally:
-        if not ended:
-            _go_back(endpoint, former, candidate, settings)
-        _end(folder)
+        try:
+            if not ended:
+                host.shift(with_share(former, candidate, 0))
+        finally:
+            host.end()
 
 
 def _rest(former: Mapping[str, int], candidate: str) -> dict[str, int]:
     return {name: share for name, share in former.items() if name != candidate}
-
-
-def _begin(folder: EndpointFolder, candidate: str) -> dict[str, int]:
-    import psutil
-
-    with folder.locked():
-        record = folder.read()
-        deployment = record.find(candidate)
-        if deployment.state != "ready" or not is_running(deployment.server):
-            raise ConfigError(f"{candidate} is not ready. Look at `status`.")
-        refuse_while_promoting(record)
-        # where a promotion of it was killed, the split from before that one is the one to go back to
-        killed = record.promotion if record.promotion and record.promotion.candidate == candidate else None
-        former = killed.former if killed else record.traffic
-        with_share(former, candidate, 1)  # raises where nothing else has traffic
-        created = psutil.Process().create_time()
-        promotion = Promotion(candidate=candidate, former=former, pid=os.getpid(), created=created)
-        folder.write(record.model_copy(update={"promotion": promotion}))
-    return dict(former)
-
-
-def _end(folder: EndpointFolder) -> None:
-    with folder.locked():
-        folder.write(folder.read().model_copy(update={"promotion": None}))
-
-
-def _go_back(endpoint: str, former: Mapping[str, int], candidate: str, settings: Settings) -> dict[str, int]:
-    return set_traffic(endpoint, with_share(former, candidate, 0), settings).traffic
 
 
 def _check_quality(quality: Callable[[], Quality]) -> None:
@@ -142,21 +134,12 @@ def _check_quality(quality: Callable[[], Quality]) -> None:
         raise _Failed(f"the paired comparison does not hold: {found.headline}")
 
 
-def _hold(
-    folder: EndpointFolder,
-    record: EndpointRecord,
-    candidate: str,
-    quality: Callable[[], Quality],
-    objective: Objective,
-    probe: Callable[[], None] | None,
-    say: Say,
-) -> None:
+def _hold(host: Host, candidate: str, quality: Callable[[], Quality], objective: Objective, say: Say) -> None:
     """Measure the candidate at one step; raises _Failed if it does not hold."""
-    begun = float(read_measures(folder, record)["now"])
-    started = time.monotonic()
+    begun, started = host.clock(), time.monotonic()
     while True:
         _check_quality(quality)
-        measured = read_measures(folder, record, begun)["deployments"].get(candidate, {})
+        measured = host.measured(candidate, begun)
         _check_failures(measured)
         if measured.get("recent", 0) >= objective.min_requests:
             _check_latency(measured, objective, say)
@@ -166,10 +149,10 @@ def _hold(
                 f"only {measured.get('recent', 0)} of {objective.min_requests} requests reached it within "
                 f"{objective.patience_seconds:.0f} s: nothing is shown about its latency"
             )
-        if probe is None:
+        if host.probe is None:
             time.sleep(_POLL_SECONDS)
         else:
-            _send(probe)
+            _send(host.probe)
 
 
 def _send(probe: Callable[[], None]) -> None:
@@ -180,6 +163,8 @@ def _send(probe: Callable[[], None]) -> None:
 
 
 def _check_failures(measured: Mapping[str, Any]) -> None:
+    if measured.get("trouble"):
+        raise _Failed(measured["trouble"])
     failed = measured.get("recent_failed", 0)
     if failed:
         raise _Failed(f"{failed} of its {measured['recent']} requests failed")

@@ -33,8 +33,12 @@ class DeploymentOptions(Kept):
     """From the arrival of a request to the last byte of its answer."""
     liveness_initial_delay_seconds: Annotated[int, Field(ge=1)] = 600
     """How long a model may take to load before it counts as dead."""
-    instances: Literal[1] = 1
-    """Processes of a deployment."""
+    instances: Annotated[int, Field(ge=1)] = 1
+    """Processes of a deployment; on this machine one."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """Of each instance; on a cluster alone."""
+    gpu_product: str | None = None
+    """Label `nvidia.com/gpu.product` of the nodes; none takes any that the model may use."""
 
 
 class Deployment(Kept):
