@@ -27,7 +27,8 @@ def write_adapter(
                 weights.normal_(std=0.3)
     # as trained on the folder that is served
     adapted.peft_config["default"].base_model_name_or_path = str(base)
-    adapted.save_pretrained(folder)
+    # else peft writes a copy of an adapted head beside the adapter
+    adapted.save_pretrained(folder, save_embedding_layers=False)
     return folder
 
 

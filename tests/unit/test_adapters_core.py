@@ -167,7 +167,7 @@ def without_first(weights: dict[str, Any]) -> dict[str, Any]:
         ({"r": 0}, None, "has rank 0"),
         ({"r": 5}, None, "with rank 5 the served model needs"),
         ({}, lambda w: {}, "holds no weights"),
-        ({}, lambda w: w | {"base_model.model.lm_head.bias": next(iter(w.values()))}, "is no low-rank part"),
+        ({}, lambda w: w | {"base_model.model.lm_head.bias": next(iter(w.values())).clone()}, "is no low-rank part"),
         ({}, lambda w: {k: v * float("nan") for k, v in w.items()}, "that are no numbers"),
         ({}, lambda w: {k.replace("layers.1", "layers.9"): v for k, v in w.items()}, "is no linear layer of the"),
         ({}, without_first, "lacks 1 of its modules"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,10 +99,9 @@ def _plain_adapter(served: ServedModel, base: BaseModel) -> AdapterModel:
             prompt, one_line = Prompt(prompt.template, chat, prompt.no_answer_text), not chat
         own = served.folder if has_chat_template(served.folder) or not prompt.chat_template else None
         encoder = _fitting(PromptEncoder(own, prompt.chat_template), base, own) if own else encoder
-    facts = served.__dict__ | {
-        "prompt": prompt, "one_line": one_line, "repetition_penalty": known.repetition_penalty,
-    }  # fmt: skip
-    return AdapterModel(ServedModel(**facts), Variant(encoder, one_line))
+    penalty = known.repetition_penalty
+    whole = replace(served, prompt=prompt, one_line=one_line, repetition_penalty=penalty)
+    return AdapterModel(whole, Variant(encoder, one_line))
 
 
 def _fitting(encoder: PromptEncoder, base: BaseModel, folder: Path) -> PromptEncoder:

@@ -55,6 +55,8 @@ class LoraModules:
             if isinstance(module, nn.Linear | Conv1D) and ".experts." not in name
         }
         self.device = model.device
+        head = model.get_output_embeddings()
+        self._head = next((name for name, module in self._modules.items() if module is head), "")
         self._conv = {name for name, module in self._modules.items() if isinstance(module, Conv1D)}
         self._hooked: set[str] = set()
         self._tokens = 0
@@ -93,15 +95,17 @@ class LoraModules:
             self._modules[name].register_forward_hook(self._adder(name))
             self._hooked.add(name)
 
-    def _segments_of(self, inputs: tuple[Any, ...]) -> list[Segment] | None:
+    def _segments_of(self, name: str, inputs: tuple[Any, ...]) -> list[Segment] | None:
         """Whose tokens stand where in what a module is given; None where that cannot be known."""
         if not inputs or inputs[0].dim() < 2:
             return None
-        tokens = inputs[0].numel() // inputs[0].shape[-1]
-        if inputs[0].shape[-2] != tokens or tokens not in (self._tokens, self._ends):
+        tokens = inputs[0].shape[-2]
+        if tokens * inputs[0].shape[-1] != inputs[0].numel():
             return None
-        # a head may be asked for the last token of each row only
-        return self._line if tokens == self._tokens else self._last
+        if tokens == self._tokens:
+            return self._line
+        # the head may be asked for the last token of each row only
+        return self._last if name == self._head and tokens == self._ends else None
 
     def _adder(self, name: str) -> Any:
         from torch.nn.functional import linear
@@ -109,7 +113,7 @@ class LoraModules:
         def add(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
             if not self._line:
                 return
-            segments = self._segments_of(inputs)
+            segments = self._segments_of(name, inputs)
             if segments is None:
                 # not raised: other rows are in this forward, and their answers are right
                 for lora in {lora for _, _, lora in self._line if name in lora.parts}:
