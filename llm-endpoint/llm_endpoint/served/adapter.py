@@ -98,7 +98,10 @@ def _plain_adapter(served: ServedModel, base: BaseModel) -> AdapterModel:
             chat = has_chat_template(served.folder)
             prompt, one_line = Prompt(prompt.template, chat, prompt.no_answer_text), not chat
         own = served.folder if has_chat_template(served.folder) or not prompt.chat_template else None
-        encoder = _fitting(PromptEncoder(own, prompt.chat_template), base, own) if own else encoder
+        if own:
+            encoder = _fitting(PromptEncoder(own, prompt.chat_template), base, own)
+            # generation_config.json, which names more ends, stands with the base
+            encoder.stop_ids |= base.encoder.stop_ids
     penalty = known.repetition_penalty
     whole = replace(served, prompt=prompt, one_line=one_line, repetition_penalty=penalty)
     return AdapterModel(whole, Variant(encoder, one_line))
