@@ -42,12 +42,13 @@ def _lines(found: "Why") -> list[str]:
     answer, made = found.answer, found.lineage
     base, data, run = made["base_model"], made["dataset"], made["run"]
     aliases = f" ({', '.join(made['aliases'])})" if made["aliases"] else ""
+    adapter = f" as adapter {answer.adapter}" if answer.adapter else ""
     failed = ", and failed" if answer.failed else ""
     return [
         f"{title:<13} {value.strip() or 'not recorded'}"
         for title, value in {
             "Answer": f"{answer.trace_id}, {_day(answer.asked)} by {answer.protocol}{failed}",
-            "Served": f"{answer.model} revision {answer.revision} on {answer.engine}",
+            "Served": f"{answer.model} revision {answer.revision} on {answer.engine}{adapter}",
             "Model": f"{made['name']} version {made['version']}{aliases}, found by its {found.found_by}",
             "Place": made["uri"],
             "Content": made["content_sha256"],

@@ -249,6 +249,7 @@ class Answering:
             grounding = await self._ground(response, question)
             self._recent.remember(stream.trace_id, question.question, question.context, response)
             self._metrics.answers.labels("supported" if grounding.supported else "not_in_context").inc()
+        self._metrics.model_answers.labels(self.engine.info.adapter or "base").inc()
         for kind, number in (
             ("prompt", usage.prompt_tokens),
             ("cached", usage.cached_tokens),

@@ -33,6 +33,13 @@ class Metrics:
             ["evidence"],
             registry=registry,
         )
+        self.model_answers = Counter(
+            "llm_model_answers", "Answers by adapter; `base` is the model as it is.", ["adapter"], registry=registry
+        )
+        self.adapter_changes = Counter(
+            "llm_adapter_changes", "Adapters by what became of them: loaded, refused, dropped.", ["event"],
+            registry=registry,
+        )  # fmt: skip
         self.rows = Counter("llm_rows", "Rows that a model with a head has answered.", registry=registry)
         self.batch_rows = Histogram(
             "llm_batch_rows", "Inputs of the model that shared a batch.", buckets=_BATCH_ROWS, registry=registry

@@ -56,6 +56,8 @@ class GenerateRequest(SamplingFields):
 
     question: Text
     context: Text
+    model: str = ""
+    """Name of the adapter that answers; "" is the model itself. Where the path names one, that holds."""
     stream: bool = False
     """True: server-sent events, {"delta"} repeated, then the whole answer."""
     session_id: SessionId | None = None
@@ -92,6 +94,8 @@ class AnswerBody(Schema):
     """Name this in /feedback."""
     model: str
     revision: str
+    adapter: str | None = None
+    """Name of the adapter that has answered, if one has."""
     usage: UsageBody
     finish_reason: str
     latency_seconds: float
@@ -135,6 +139,38 @@ class HealthBody(Schema):
     detail: str
 
 
+class AdapterBody(Schema):
+    """An adapter that is loaded."""
+
+    name: str
+    """By which callers ask for it."""
+    model: str
+    revision: str
+    seconds: float
+    """That loading took, its first answer included."""
+
+
+class AdapterDropped(Schema):
+    """An adapter that is loaded no more."""
+
+    name: str
+    dropped: bool
+
+
+class LoadAdapterRequest(Schema):
+    """POST /v1/load_lora_adapter."""
+
+    lora_name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    lora_path: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    """Folder under the server's ADAPTERS_ROOT, as a path from there or an absolute one."""
+
+
+class UnloadAdapterRequest(Schema):
+    """POST /v1/unload_lora_adapter."""
+
+    lora_name: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+
+
 class TaskBody(Schema):
     """What the served model does."""
 
@@ -152,6 +188,8 @@ class TaskBody(Schema):
     model: str
     revision: str
     engine: str
+    adapters: list[AdapterBody] = []
+    """What else answers here, each by its name."""
 
 
 class ChatMessage(Schema):
@@ -228,7 +266,7 @@ class ScoreRequest(Schema):
 
     input_data: ScoreInput
     params: dict[str, Any] | None = None
-    """Taken for the sake of clients that send it; nothing is read from it."""
+    """`model` names the adapter that answers; nothing else is read from it."""
 
 
 class ScoreBody(Schema):
@@ -241,5 +279,7 @@ class ScoreBody(Schema):
     trace_id: UUID
     model: str
     revision: str
+    adapter: str | None = None
+    """Name of the adapter that has answered, if one has."""
     usage: UsageBody
     finish_reason: str

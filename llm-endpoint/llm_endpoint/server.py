@@ -5,6 +5,7 @@ import gc
 import logging
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from llm_endpoint.engines.opening import OpenCore
@@ -28,13 +29,19 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
     kserve_server = _import_kserve()
     from prometheus_client import REGISTRY, disable_created_metrics
 
+    from llm_endpoint.adapters import check_adapter_settings
     from llm_endpoint.model import TaskModel
     from llm_endpoint.web.auth import ApiKeys
 
     disable_created_metrics()
     keys = ApiKeys(settings)
+    check_adapter_settings(settings, keys.required)
     service = Service(settings, REGISTRY, open_core)
     model = TaskModel(settings.served_model_name, service.ready, service.is_ready)
+
+    def add(name: str) -> None:
+        server.register_model(TaskModel(name, lambda: service.find(name), service.is_ready))
+
     application = _build_application(kserve_server, service, keys)
 
     class Server(kserve_server.ModelServer):  # type: ignore[misc, name-defined]
@@ -54,7 +61,7 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
             config.timeout_graceful_shutdown = int(settings.shutdown_seconds)
             uvicorn_server = self._rest_server._server
             # KServe registers its own when it starts, which is after this
-            self._rest_server._add_exception_handlers = _replace_handlers
+            self._rest_server._add_exception_handlers = lambda app: _replace_handlers(app, service.say_names)
             # its timings of each request go to a log that is off here
             self._rest_server._add_middlewares = lambda app: None
             warming = asyncio.create_task(_warm_up(service, uvicorn_server))
@@ -73,6 +80,7 @@ def serve(settings: Settings, open_core: OpenCore | None = None) -> int:
         grace_period=int(settings.shutdown_seconds),
     )
     server.register_model(model)
+    service.listeners.added, service.listeners.removed = add, server.registered_models.unload
     gc.freeze()  # what has been imported stays: no collection has to look at it again
     gc.enable()
     server.start([])
@@ -94,6 +102,7 @@ def _import_kserve() -> Any:
 
 
 def _build_application(kserve_server: Any, service: Service, keys: Any) -> Any:
+    from llm_endpoint.web.adapters import adapters_router
     from llm_endpoint.web.feedback import feedback_router
     from llm_endpoint.web.generate import generate_router
     from llm_endpoint.web.guards import Guards
@@ -104,16 +113,17 @@ def _build_application(kserve_server: Any, service: Service, keys: Any) -> Any:
 
     app = kserve_server.app
     app.title, app.version = "Whetstone endpoint", "1"
-    app.include_router(generate_router(service.ready_answering))
-    app.include_router(score_router(service.ready_answering))
+    app.include_router(generate_router(service.find))
+    app.include_router(score_router(service.find))
+    app.include_router(adapters_router(lambda: service.adapters, service.settings))
     app.include_router(feedback_router(service.ready_answering, service.telemetry, service.recent, service.store))
-    app.include_router(openai_router(service.ready_answering, service.settings.served_model_name))
+    app.include_router(openai_router(service.find, service.adapter_names, service.settings.served_model_name))
     app.include_router(health_router(service.health, service.task))
     add_page(app, service.settings.served_model_name, service.head)
     return Guards(app, keys, service.settings.max_body_bytes, service.metrics, lambda: service.stopping)
 
 
-def _replace_handlers(app: Any) -> None:
+def _replace_handlers(app: Any, say_names: Callable[[], str]) -> None:
     """KServe's handlers log a stack trace for a caller's mistake and show internals; ours do neither."""
     from fastapi.exceptions import RequestValidationError
     from kserve import errors as theirs
@@ -131,7 +141,8 @@ def _replace_handlers(app: Any) -> None:
     }
 
     async def known(request: Any, error: Exception) -> Any:
-        return await handle_endpoint_error(request, kinds[type(error)](str(error)))
+        more = f" {say_names()}" if isinstance(error, theirs.ModelNotFound) else ""
+        return await handle_endpoint_error(request, kinds[type(error)](f"{error}{more}"))
 
     async def not_offered(request: Any, error: Exception) -> Any:
         # model versions, gRPC-only features: for the caller they are simply not there

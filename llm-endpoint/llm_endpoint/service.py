@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
+from llm_endpoint.adapters import Adapters, Listeners, parse_adapters, refuse_adapters
 from llm_endpoint.answering import Answering
 from llm_endpoint.engines.heads.opening import refuse_remote
+from llm_endpoint.engines.local import LocalEngine
 from llm_endpoint.engines.opening import OpenCore, is_remote, open_local_engine, open_remote_engine
 from llm_endpoint.engines.seam import Engine, Sampling
 from llm_endpoint.errors import EndpointError, NotFound, NotReady
@@ -21,9 +23,10 @@ from llm_endpoint.heads.opening import open_predicting
 from llm_endpoint.heads.predicting import Predicting
 from llm_endpoint.metrics import Metrics
 from llm_endpoint.schema import HealthBody, TaskBody
+from llm_endpoint.served.adapter import AdapterModel, BaseModel
 from llm_endpoint.served.encoding import PromptEncoder
 from llm_endpoint.served.folder import ServedModel, open_served_model
-from llm_endpoint.served.prompt import INSTRUCTION_PROMPT
+from llm_endpoint.served.prompt import INSTRUCTION_PROMPT, Prompt
 from llm_endpoint.settings import Settings
 from llm_endpoint.telemetry.telemetry import open_telemetry
 
@@ -50,6 +53,9 @@ class Service:
         """Answers questions; None until it is warm, and where a model with a head is served."""
         self.predicting: Predicting | None = None
         """Answers for a model with a head, once it is warm."""
+        self.adapters: Adapters | None = None
+        """On the model, where the settings want some and it is warm."""
+        self.listeners = Listeners()
         self._generates = "context_qa"
         self.failure: EndpointError | None = None
         self.stopping = False
@@ -114,6 +120,29 @@ class Service:
             )
         return found
 
+    def find(self, name: str) -> Answering:
+        """What answers questions under a name; "" means the model itself.
+
+        Raises:
+            NotReady: While warming up, or when loading has failed.
+            NotFound: If there is no such name.
+        """
+        base = self.ready_answering()
+        if name in ("", self.settings.served_model_name, base.engine.info.model):
+            return base
+        found = self.adapters.get(name) if self.adapters else None
+        if found is None:
+            raise NotFound(f"the model {name[:100]!r} is not served here. {self.say_names()}")
+        return found
+
+    def adapter_names(self) -> list[str]:
+        """What is served beside the model."""
+        return self.adapters.names() if self.adapters else []
+
+    def say_names(self) -> str:
+        """All names, for whoever asked for another."""
+        return f"Use {' or '.join(repr(name) for name in (self.settings.served_model_name, *self.adapter_names()))}."
+
     def head(self) -> Head | None:
         """Of the model, if it has one and is warm."""
         return self.predicting.head if self.predicting else None
@@ -132,6 +161,7 @@ class Service:
             model=info.model,
             revision=info.revision,
             engine=info.engine,
+            adapters=[] if self.adapters is None else self.adapters.describe(),
         )
 
     def is_ready(self) -> bool:
@@ -174,12 +204,14 @@ class Service:
         settings = self.settings
         if is_remote(settings):
             refuse_remote(settings)
+            refuse_adapters(settings, "another server answers (OPENAI_BASE_URL). Load them there.")
             await self._open_answering(None)
             return
         served = await asyncio.to_thread(open_served_model, settings)
         if served.head is None:
             await self._open_answering(served)
             return
+        refuse_adapters(settings, "the model has a head. Adapters are served on models that write text.")
         predicting = open_predicting(settings, served, served.head, self.telemetry, self.metrics)
         self._engine = predicting.engine
         await predicting.start()
@@ -187,26 +219,48 @@ class Service:
 
     async def _open_answering(self, served: ServedModel | None) -> None:
         """Without a served model an upstream answers."""
-        settings = self.settings
-        engine: Engine
-        if served is None:
-            engine, prompt, has_chat = open_remote_engine(settings), INSTRUCTION_PROMPT, True
-            shield: Callable[[str], str] = str
-            penalty = settings.repetition_penalty
-        else:
-            if not served.info:
-                logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
-            encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
-            engine = open_local_engine(settings, served, encoder, self._open_core)
-            self._generates = served.info.get("task", "context_qa")
-            prompt, has_chat, shield = served.prompt, served.prompt.chat_template, encoder.shield
-            penalty = settings.repetition_penalty
-            if served.repetition_penalty is not None and "repetition_penalty" not in settings.model_fields_set:
-                penalty = served.repetition_penalty
-        self._engine = engine
-        await engine.start()
         # its first call reads tables that no user should wait for
         ground("a", "a", "a")
+        settings = self.settings
+        if served is None:
+            self._engine = remote = open_remote_engine(settings)
+            await remote.start()
+            self.answering = self._answering_of(remote, INSTRUCTION_PROMPT, str, None)
+            return
+        if served.base_folder is not None:
+            refuse_adapters(settings, "MODEL is an adapter itself. Set MODEL to its base and name it in ADAPTERS.")
+        if not served.info:
+            logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
+        encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
+        self._engine = engine = open_local_engine(settings, served, encoder, self._open_core)
+        self._generates = served.info.get("task", "context_qa")
+        await engine.start()
+        answering = self._answering_of(engine, served.prompt, encoder.shield, served.repetition_penalty)
+        if settings.wants_adapters:
+            await self._open_adapters(BaseModel(served, encoder, settings.model), engine)
+        self.answering = answering
+
+    async def _open_adapters(self, base: BaseModel, engine: LocalEngine) -> None:
+        def make(own: Engine, model: AdapterModel) -> Answering:
+            shield = model.variant.encoder.shield
+            return self._answering_of(own, model.prompt, shield, model.served.repetition_penalty)
+
+        settings = self.settings
+        reserved = {settings.served_model_name, engine.info.model}
+        adapters = Adapters(settings, base, engine, make, reserved, self.metrics, self.listeners)
+        # a load over HTTP is not to wait for it
+        await asyncio.to_thread(lambda: base.weights_sha256)
+        for name, folder in parse_adapters(settings.adapters).items():
+            await adapters.load(name, folder.resolve())
+        self.adapters = adapters
+
+    def _answering_of(
+        self, engine: Engine, prompt: Prompt, shield: Callable[[str], str], judged_penalty: float | None
+    ) -> Answering:
+        """Args: what a model brings, its repetition penalty only where it was judged with one."""
+        settings, penalty = self.settings, self.settings.repetition_penalty
+        if judged_penalty is not None and "repetition_penalty" not in settings.model_fields_set:
+            penalty = judged_penalty
         defaults = Sampling(
             max_new_tokens=settings.max_new_tokens,
             do_sample=settings.do_sample,
@@ -214,7 +268,7 @@ class Service:
             top_p=settings.top_p,
             repetition_penalty=penalty,
         )
-        self.answering = Answering(
-            engine, prompt, has_chat, shield, defaults, settings.request_timeout_seconds,
+        return Answering(
+            engine, prompt, prompt.chat_template, shield, defaults, settings.request_timeout_seconds,
             self.telemetry, self.metrics, self.recent,
         )  # fmt: skip

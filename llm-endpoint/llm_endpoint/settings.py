@@ -56,6 +56,15 @@ class Settings(BaseSettings):
     openai_model: str | None = None
     """Its model name; none asks its /models."""
 
+    adapters: str = ""
+    """LoRA adapters on the model, each served under a name of its own: `name=folder,name=folder`."""
+    adapters_root: Path | None = None
+    """Folder under which adapters may be loaded over HTTP; none switches that off. It needs an API key."""
+    max_lora_rank: Count = 64
+    """Largest rank of an adapter."""
+    max_adapters: Count = 32
+    """Adapters that are loaded at once."""
+
     max_new_tokens: Count = 512
     """Longest answer in tokens, unless the request says less or more."""
     do_sample: bool = False
@@ -119,6 +128,11 @@ class Settings(BaseSettings):
     """Hub token (HF_TOKEN)."""
     hf_endpoint: str = "https://huggingface.co"
     """Address of the Hub."""
+
+    @property
+    def wants_adapters(self) -> bool:
+        """Whether adapters are served, now or later."""
+        return bool(self.adapters.strip()) or self.adapters_root is not None
 
     @property
     def engine_cache(self) -> Path:

@@ -29,6 +29,8 @@ class TracedAnswer:
     engine: str
     content_sha256: str
     """Of the model folder that was served; empty for a model that is none, and in older traces."""
+    adapter: str = ""
+    """Name of the adapter that answered; empty where a model answered as it is."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def read_trace(trace_id: str, settings: Settings) -> TracedAnswer:
         revision=said.get("revision", ""),
         engine=said.get("engine", ""),
         content_sha256=said.get("content_sha256", ""),
+        adapter=said.get("adapter", ""),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from llm_endpoint.engines.seam import Delta, FinishReason, Sampling, Usage, merge_seconds
 from llm_endpoint.engines.text import AnswerText
+from llm_endpoint.engines.variant import Variant
 from llm_endpoint.errors import EndpointError
 
 
@@ -15,6 +16,7 @@ class LocalGeneration:
 
     Args:
         key: Of the request, unique in its engine.
+        variant: Of the model, that was asked.
         prompt_ids: What is continued.
         text: Decodes the answer.
         forget: Called with the key when the work is to stop.
@@ -24,13 +26,14 @@ class LocalGeneration:
     def __init__(
         self,
         key: int,
+        variant: Variant,
         prompt_ids: list[int],
         sampling: Sampling,
         text: AnswerText,
         forget: Callable[[int], None],
         running: Callable[[], int],
     ) -> None:
-        self.key, self.prompt_ids, self.sampling = key, prompt_ids, sampling
+        self.key, self.variant, self.prompt_ids, self.sampling = key, variant, prompt_ids, sampling
         self.usage = Usage(prompt_tokens=len(prompt_ids))
         self.finish_reason: FinishReason | None = None
         self._text, self._forget, self._running = text, forget, running

@@ -15,9 +15,9 @@ from llm_endpoint.engines.seam import (
     EngineInfo,
     FinishReason,
     GenerationRequest,
-    Sampling,
 )
 from llm_endpoint.engines.text import AnswerText
+from llm_endpoint.engines.variant import WARM_UP, AdaptableCore, Variant
 from llm_endpoint.errors import EndpointError, GenerationError, InvalidInput, ModelError, NotReady, TooManyRequests
 from llm_endpoint.served.encoding import PromptEncoder
 
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 3
 """Steps that may fail one after another before the engine counts as broken."""
 _FAILED = "the model failed while it generated. The operator finds why in the log."
-_WARM_UP = GenerationRequest(text="Context: a\nQuestion: b\nAnswer:", sampling=Sampling(max_new_tokens=2))
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ class LocalEngine:
         one_line: bool,
         max_queue: int,
     ) -> None:
-        self.encoder, self._one_line = encoder, one_line
+        self.encoder = encoder
+        self._plain = Variant(encoder, one_line)
         self.info = EngineInfo("loading", "", "", None, "")
         self._open_core, self._describe, self._max_queue = open_core, describe, max_queue
         self._keys = itertools.count(1)
@@ -92,20 +92,21 @@ class LocalEngine:
         await opened
         self._open = True
         try:
-            async for _ in self.submit(_WARM_UP):
+            async for _ in self.submit(WARM_UP):
                 pass
         except EndpointError as error:
             self._open = False
             raise ModelError(f"the model was loaded but does not answer: {error}") from error
 
-    def submit(self, request: GenerationRequest) -> LocalGeneration:
-        """Queue a request. Raises InvalidInput, TooManyRequests or NotReady."""
+    def submit(self, request: GenerationRequest, variant: Variant | None = None) -> LocalGeneration:
+        """Queue a request, for the model or a variant of it. Raises InvalidInput, TooManyRequests or NotReady."""
+        variant = variant or self._plain
         core = self._core
         if self._failure is not None:
             raise self._failure
         if core is None or not self._open:
             raise NotReady("the model is still warming up. Try again in a few seconds.")
-        ids = self.encoder.encode(request)
+        ids = variant.encoder.encode(request)
         room = core.context_length - len(ids)
         if not ids:
             raise InvalidInput("the prompt is empty.")
@@ -115,8 +116,10 @@ class LocalEngine:
                 "Shorten the context."
             )
         sampling = replace(request.sampling, max_new_tokens=min(request.sampling.max_new_tokens, room))
-        text = AnswerText(self.encoder.tokenizer, sampling.stop, self._one_line)
-        generation = LocalGeneration(next(self._keys), ids, sampling, text, self.forget, lambda: len(self._running))
+        text = AnswerText(variant.encoder.tokenizer, sampling.stop, variant.one_line)
+        generation = LocalGeneration(
+            next(self._keys), variant, ids, sampling, text, self.forget, lambda: len(self._running)
+        )
         with self._changed:
             # a waiting place is needed only when every running one is taken
             if len(self._running) + len(self._waiting) >= core.max_running + self._max_queue:
@@ -142,6 +145,21 @@ class LocalEngine:
     def load(self) -> tuple[int, int]:
         """Requests running and requests waiting."""
         return len(self._running), len(self._waiting)
+
+    def count(self, variant: Variant) -> int:
+        """Requests for a variant that run or wait."""
+        with self._changed:
+            return sum(one.variant is variant for one in (*self._running.values(), *self._waiting))
+
+    def adaptable(self) -> AdaptableCore:
+        """The core, to read adapters for it.
+
+        Raises:
+            ModelError: If it takes none.
+        """
+        if not isinstance(self._core, AdaptableCore):
+            raise ModelError("this engine takes no adapters. Unset ENGINE, or set it to transformers.")
+        return self._core
 
     async def stop(self) -> None:
         """Cancel what still runs and free the core."""
@@ -208,7 +226,7 @@ class LocalEngine:
             core.cancel(key)
         for generation in arrived:
             try:
-                core.add(generation.key, generation.prompt_ids, generation.sampling, frozenset(self.encoder.stop_ids))
+                _add(core, generation)
             except EndpointError as error:
                 with self._changed:
                     self._running.pop(generation.key, None)
@@ -247,6 +265,14 @@ class LocalEngine:
             self._running, self._waiting = {}, deque()
         error = self._failure or NotReady("the server is shutting down.")
         self._post([_News(generation, error=error) for generation in left])
+
+
+def _add(core: Core, generation: LocalGeneration) -> None:
+    variant, stop_ids = generation.variant, frozenset(generation.variant.encoder.stop_ids)
+    if variant.adapter is not None and isinstance(core, AdaptableCore):
+        core.add_adapted(generation.key, generation.prompt_ids, generation.sampling, stop_ids, variant.adapter)
+    else:
+        core.add(generation.key, generation.prompt_ids, generation.sampling, stop_ids)
 
 
 def _first_line(error: BaseException) -> str:

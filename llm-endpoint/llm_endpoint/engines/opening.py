@@ -92,6 +92,11 @@ def _core_opener(settings: Settings, served: ServedModel, ahead: bool = False) -
             raise ModelError("WEIGHTS=int8 needs the OpenVINO engine. Unset ENGINE or WEIGHTS.")
         check_int8_passed(served.folder)
 
+    if settings.wants_adapters and settings.engine == "openvino":
+        raise ModelError("ENGINE is openvino, which does not take adapters by request. Unset it, or unset ADAPTERS.")
+    if settings.wants_adapters and settings.weights == "int8":
+        raise ModelError("WEIGHTS is int8, for which no adapter was trained. Unset it, or unset ADAPTERS.")
+
     def open_transformers() -> Core:
         from llm_endpoint.engines.continuous import open_continuous_core
 
@@ -118,7 +123,7 @@ def _core_opener(settings: Settings, served: ServedModel, ahead: bool = False) -
             context_length=served.context_length,
         )
 
-    if settings.engine == "transformers":
+    if settings.engine == "transformers" or settings.wants_adapters:
         return open_transformers
     open_openvino = _begin(load_openvino) if ahead else load_openvino
 

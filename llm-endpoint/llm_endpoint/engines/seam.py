@@ -108,11 +108,14 @@ class EngineInfo:
     """Of the weights: fp32, bf16, int8; `remote` when an upstream decides."""
     content_sha256: str = ""
     """Of the model folder, as its manifest says; empty where there is none."""
+    adapter: str = ""
+    """Name by which callers ask for it, where it is an adapter that shares its base with others."""
 
     def trace_facts(self) -> dict[str, str]:
         """What a trace says of the model, by which a registry finds it again."""
         facts = {"model": self.model, "revision": self.revision, "engine": self.engine}
-        return facts | ({"content_sha256": self.content_sha256} if self.content_sha256 else {})
+        more = {"content_sha256": self.content_sha256, "adapter": self.adapter}
+        return facts | {name: value for name, value in more.items() if value}
 
 
 class Engine(Protocol):

@@ -78,7 +78,9 @@ def split_revision(model: str) -> tuple[str, str | None]:
     return hub_id, revision or None
 
 
-def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commit: str = "") -> ServedModel:
+def read_served_folder(
+    folder: Path, settings: Settings, hub_id: str = "", commit: str = "", base: Path | None = None
+) -> ServedModel:
     """Read a folder that is on this machine.
 
     Args:
@@ -86,6 +88,7 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
         settings: For the download of an adapter's base.
         hub_id: Where it was downloaded from.
         commit: The commit of the download.
+        base: Base model of an adapter; none finds it by what the adapter says.
     """
     pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)
     adapter = (folder / ADAPTER_CONFIG).is_file()
@@ -106,7 +109,8 @@ def read_served_folder(folder: Path, settings: Settings, hub_id: str = "", commi
     elif not has_chat_template(folder):
         prompt = Prompt(prompt.template, False, prompt.no_answer_text)
     check_access(folder, info, settings)
-    base = _base_of(folder, info, settings) if adapter else None
+    if adapter and base is None:
+        base = _base_of(folder, info, settings)
     config = _read_json((base or folder) / "config.json")
     generation = info.get("generation", {})
     return ServedModel(

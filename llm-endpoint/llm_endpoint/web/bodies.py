@@ -60,11 +60,17 @@ def answer_body(answer: Answer, info: EngineInfo) -> dict[str, Any]:
         "trace_id": str(answer.trace_id),
         "model": info.model,
         "revision": info.revision,
+        **adapter_fact(info),
         "usage": usage_body(answer),
         "finish_reason": answer.finish_reason,
         "latency_seconds": round(answer.latency_seconds, 4),
         "time_to_first_token_seconds": None if first is None else round(first, 4),
     }
+
+
+def adapter_fact(info: EngineInfo) -> dict[str, str]:
+    """Which adapter has answered; nothing where none has."""
+    return {"adapter": info.adapter} if info.adapter else {}
 
 
 def usage_body(answer: Answer) -> dict[str, int]:

@@ -24,15 +24,15 @@ class _Envelope(Schema):
     context: Any = None
 
 
-def generate_router(ready: Callable[[], Answering]) -> APIRouter:
-    """The route; `ready` gives what answers, or raises NotReady."""
+def generate_router(find: Callable[[str], Answering]) -> APIRouter:
+    """The route; `find` gives what answers under a name, or raises NotReady or NotFound."""
     router = APIRouter(tags=["QA"])
 
     @router.post(
         "/generate",
         summary="Answer a question from a context",
         openapi_extra=body_of(GenerateRequest),
-        responses=streamed(AnswerBody) | documented(400, 401, 413, 429, 500, 502, 503, 504),
+        responses=streamed(AnswerBody) | documented(400, 401, 404, 413, 429, 500, 502, 503, 504),
     )
     async def generate(request: Request) -> Response:
         """The answer with its evidence: passages of the context by Unicode code points, or `supported: false`."""
@@ -40,7 +40,7 @@ def generate_router(ready: Callable[[], Answering]) -> APIRouter:
         if not _filled(envelope.question) or not _filled(envelope.context):
             raise InvalidInput(BOTH_REQUIRED)
         body = await parse_body(request, GenerateRequest)
-        answering = ready()
+        answering = find(body.model)
         stream = answering.ask(
             Question(body.question, body.context),
             sampling_of(body, answering.defaults),

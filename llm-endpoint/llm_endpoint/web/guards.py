@@ -27,6 +27,8 @@ _ROUTES = (
     "/score",
     "/feedback",
     "/task",
+    "/v1/load_lora_adapter",
+    "/v1/unload_lora_adapter",
     "/openai/v1/models",
     "/openai/v1/chat/completions",
     "/openai/v1/completions",

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from llm_endpoint.answering import Answer, Answering, Caller, Stream
 from llm_endpoint.engines.seam import Message, Sampling
-from llm_endpoint.errors import InvalidInput, NotFound
+from llm_endpoint.errors import InvalidInput
 from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAIErrorBody, OpenAISampling
 from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
@@ -19,20 +19,23 @@ _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
 _RESPONSES = streamed() | documented(400, 401, 404, 413, 429, 500, 502, 503, 504, shape=OpenAIErrorBody)
 
 
-def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter:
-    """Routes under /openai/v1; `ready` gives what answers, or raises NotReady."""
+def openai_router(
+    find: Callable[[str], Answering], adapters: Callable[[], Sequence[str]], served_name: str
+) -> APIRouter:
+    """Routes under /openai/v1.
+
+    Args:
+        find: What answers under a name; raises NotReady or NotFound.
+        adapters: Names that are served beside the model.
+        served_name: Of the model.
+    """
     router = APIRouter(prefix="/openai/v1", tags=["OpenAI"])
 
-    def find(asked: str) -> Answering:
-        answering = ready()
-        if asked not in ("", served_name, answering.engine.info.model):
-            raise NotFound(f"the model {asked[:100]!r} is not served here. Use {served_name!r}.")
-        return answering
-
-    @router.get("/models", summary="The model that is served", responses=documented(401, shape=OpenAIErrorBody))
+    @router.get("/models", summary="The models that are served", responses=documented(401, shape=OpenAIErrorBody))
     async def models() -> Response:
         entry = {"id": served_name, "object": "model", "created": 0, "owned_by": "whetstone"}
-        return json_response({"object": "list", "data": [entry]})
+        more = [entry | {"id": name, "parent": served_name} for name in adapters()]
+        return json_response({"object": "list", "data": [entry, *more]})
 
     @router.post(
         "/chat/completions",
@@ -46,7 +49,9 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         messages = read_turns(body.messages)
         sampling = _sampling(body, answering.defaults, body.max_completion_tokens)
         stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
-        return await _respond(request, stream, body, answering, _ChatFormat(served_name, stream))
+        return await _respond(
+            request, stream, body, answering, _ChatFormat(answering.engine.info.adapter or served_name, stream)
+        )
 
     @router.post(
         "/completions", summary="Continue a text", openapi_extra=body_of(CompletionRequest), responses=_RESPONSES
@@ -57,7 +62,9 @@ def openai_router(ready: Callable[[], Answering], served_name: str) -> APIRouter
         prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
         sampling = _sampling(body, answering.defaults, None)
         stream = answering.complete(prompt, sampling, Caller("openai_completion", body.user))
-        return await _respond(request, stream, body, answering, _TextFormat(served_name, stream))
+        return await _respond(
+            request, stream, body, answering, _TextFormat(answering.engine.info.adapter or served_name, stream)
+        )
 
     return router
 

@@ -13,7 +13,7 @@ from llm_endpoint.engines.seam import EngineInfo, Sampling
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import ChatMessage, ScoreBody, ScoreParameters, ScoreRequest
-from llm_endpoint.web.bodies import json_response, parse_body, usage_body
+from llm_endpoint.web.bodies import adapter_fact, json_response, parse_body, usage_body
 from llm_endpoint.web.openai import read_turns
 from llm_endpoint.web.openapi import body_of, documented
 
@@ -30,8 +30,8 @@ _ANSWERED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def score_router(ready: Callable[[], Answering]) -> APIRouter:
-    """The route; `ready` gives what answers, or raises NotReady."""
+def score_router(find: Callable[[str], Answering]) -> APIRouter:
+    """The route; `find` gives what answers under a name, or raises NotReady or NotFound."""
     router = APIRouter(tags=["Chat"])
 
     @router.post(
@@ -45,10 +45,11 @@ def score_router(ready: Callable[[], Answering]) -> APIRouter:
         body = await parse_body(request, ScoreRequest)
         messages, stripped = without_ground_truth(body.input_data.input_string)
         parameters = body.input_data.parameters or ScoreParameters()
-        answering = ready()
+        model, others = _read_params(body.params)
+        answering = find(model)
         stream = answering.chat(read_turns(messages), _sampling(parameters, answering.defaults), Caller("score", None))
         answer = await answering.finish(stream)
-        note = _note(stripped, parameters, bool(body.params))
+        note = _note(stripped, parameters, others)
         if note:
             logger.info("Request %s: %s", answer.trace_id, note)
         return _respond(request, answer, note, answering.engine.info)
@@ -71,6 +72,15 @@ def without_ground_truth(messages: list[ChatMessage]) -> tuple[list[ChatMessage]
     return kept, len(messages) - len(kept)
 
 
+def _read_params(params: dict[str, Any] | None) -> tuple[str, bool]:
+    """The model that params names, and whether there is more in it."""
+    given = dict(params or {})
+    model = given.pop("model", "")
+    if not isinstance(model, str):
+        raise InvalidInput("params.model: Input should be a valid string.")
+    return model, bool(given)
+
+
 def _sampling(parameters: ScoreParameters, defaults: Sampling) -> Sampling:
     return choose_sampling(defaults, **{name: getattr(parameters, name) for name in ScoreParameters.model_fields})
 
@@ -87,7 +97,7 @@ def _note(stripped: int, parameters: ScoreParameters, with_params: bool) -> str:
         said = f": {', '.join(unknown)}" if unknown else ""
         notes.append(f"parameters that mean nothing here were left out{said}")
     if with_params:
-        notes.append("params was left out: name sampling parameters in input_data.parameters")
+        notes.append("params was left out, but for a model: name sampling parameters in input_data.parameters")
     return "; ".join(notes)
 
 
@@ -102,6 +112,7 @@ def _respond(request: Request, answer: Answer, note: str, info: EngineInfo) -> R
             "trace_id": str(answer.trace_id),
             "model": info.model,
             "revision": info.revision,
+            **adapter_fact(info),
             "usage": usage_body(answer),
             "finish_reason": answer.finish_reason,
         }

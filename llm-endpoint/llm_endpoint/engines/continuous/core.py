@@ -2,8 +2,11 @@
 
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
+from llm_endpoint.engines.continuous.lora import Lora, LoraModules
+from llm_endpoint.engines.continuous.lora_file import read_lora
 from llm_endpoint.engines.continuous.rows import Row, TokenHistory, new_generator
 from llm_endpoint.engines.seam import CoreStep, Sampling
 
@@ -11,6 +14,7 @@ from llm_endpoint.engines.seam import CoreStep, Sampling
 class RowModel(Protocol):
     """A model that advances rows; `PackedModel` and `SingleModel` are the two."""
 
+    lora: LoraModules
     chunk_tokens: int | None
     """Tokens of prompts in one step; None reads one whole prompt in a step."""
 
@@ -49,8 +53,28 @@ class ContinuousCore:
 
     def add(self, key: int, prompt_ids: Sequence[int], sampling: Sampling, stop_ids: frozenset[int]) -> None:
         """Take a request; it starts with the next step, or when there is room."""
+        self.add_adapted(key, prompt_ids, sampling, stop_ids, None)
+
+    def add_adapted(
+        self,
+        key: int,
+        prompt_ids: Sequence[int],
+        sampling: Sampling,
+        stop_ids: frozenset[int],
+        adapter: Lora | None,
+    ) -> None:
+        """The same, for the model with an adapter."""
         generator = new_generator(sampling.seed) if sampling.do_sample else None
-        self._waiting.append(Row(key, list(prompt_ids), len(prompt_ids), sampling, stop_ids, generator))
+        row = Row(key, list(prompt_ids), len(prompt_ids), sampling, stop_ids, generator, adapter=adapter)
+        self._waiting.append(row)
+
+    def read_adapter(self, folder: Path, largest_rank: int) -> Lora:
+        """Read an adapter for this model; any thread may.
+
+        Raises:
+            ModelError: If it does not fit.
+        """
+        return read_lora(folder, self._model.lora.shapes(), largest_rank, self._model.lora.device)
 
     def step(self) -> list[CoreStep]:
         """Advance every row: one token for each answer, and a piece of the prompts that are still read."""
@@ -95,7 +119,8 @@ class ContinuousCore:
                 count = 0
             if count:
                 pieces.append((row, count))
-        return pieces
+        # rows of one adapter side by side share its products
+        return sorted(pieces, key=lambda piece: id(piece[0].adapter))
 
     def _admit(self) -> None:
         while self._waiting and len(self._running) < self.max_running and self._model.place(self._waiting[0]):

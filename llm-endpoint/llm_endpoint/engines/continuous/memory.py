@@ -22,6 +22,7 @@ class TokenMemory:
         Returns:
             False if it must wait until other rows end.
         """
+        self._kept = [old for old in self._kept if not _is_dropped(old)]
         if self._gap(row.need, []) is None:
             return False
         source, _ = self._longest_prefix(row)
@@ -51,17 +52,21 @@ class TokenMemory:
     def release(self, row: Row) -> None:
         """End a row; what the model has seen of it is kept until the space is needed."""
         self._running.remove(row)
-        if row.done < SHORTEST_PREFIX:
+        if row.done < SHORTEST_PREFIX or _is_dropped(row):
             return
         # one that mostly repeats this row would only take space
-        self._kept = [old for old in self._kept if min(_common_prefix(row.ids, old.ids), row.done) * 2 < old.done][
-            -MOST_KEPT + 1 :
-        ]
+        self._kept = [
+            old
+            for old in self._kept
+            if old.adapter is not row.adapter or min(_common_prefix(row.ids, old.ids), row.done) * 2 < old.done
+        ][-MOST_KEPT + 1 :]
         self._kept.append(row)
 
     def _longest_prefix(self, row: Row) -> tuple[Row | None, int]:
         source, longest = None, row.done + SHORTEST_PREFIX - 1
         for other in (*self._running, *self._kept):
+            if other.adapter is not row.adapter:
+                continue  # the same text has other keys and values with another adapter
             # the last token of the prompt is always computed: its logits are the first answer
             common = min(_common_prefix(row.ids, other.ids), other.done, len(row.ids) - 1)
             if common > longest and other is not row:
@@ -77,6 +82,10 @@ class TokenMemory:
                 return free
             free = end
         return free if self.tokens - free >= length else None
+
+
+def _is_dropped(row: Row) -> bool:
+    return row.adapter is not None and row.adapter.dropped
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from llm_endpoint.engines.continuous.lora import LoraModules
 from llm_endpoint.engines.continuous.memory import TokenMemory
 from llm_endpoint.engines.continuous.rows import Row
 
@@ -31,6 +32,7 @@ class PackedModel:
         from transformers import AttentionInterface
 
         self._model = model
+        self.lora = LoraModules(model)
         self._memory = TokenMemory(tokens)
         self.windows = [getattr(layer, "sliding_window", None) for layer in cache_layers]
         self.keys, self.values = (
@@ -79,6 +81,7 @@ class PackedModel:
         slots: list[int] = []
         last: list[int] = []
         self.spans = []
+        self.lora.begin(pieces)
         for row, count in pieces:
             self.spans.append((len(ids), len(ids) + count, row.start, row.done))
             ids += row.ids[row.done : row.done + count]
@@ -98,6 +101,7 @@ class PackedModel:
                 logits_to_keep=torch.tensor(last, dtype=torch.long, device=device),
                 rows=self,
             ).logits[0]
+        self.lora.end()
         # some architectures do not know logits_to_keep; tokens are chosen on the CPU
         return (logits if len(logits) == len(last) else logits[last]).cpu()
 

@@ -28,6 +28,8 @@ class Row:
     reported: bool = False
     start: int = 0
     """Place of the first token in the key/value memory."""
+    adapter: Any = None
+    """A Lora; None for the model as it is."""
     slot: int = -1
     """Line of the history that holds its tokens."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from llm_endpoint.engines.continuous.lora import LoraModules
 from llm_endpoint.engines.continuous.rows import Row
 
 
@@ -14,6 +15,7 @@ class SingleModel:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self.lora = LoraModules(model)
         self._caches: dict[int, dict[str, Any]] = {}
 
     def place(self, row: Row) -> bool:
@@ -36,7 +38,9 @@ class SingleModel:
         with torch.inference_mode():
             for row, count in pieces:
                 ids = torch.tensor([row.ids[row.done : row.done + count]], device=self._model.device)
+                self.lora.begin([(row, count)])
                 output = self._model(input_ids=ids, use_cache=True, **self._caches[row.key])
+                self.lora.end()
                 self._caches[row.key] = {
                     name: output[name] for name in ("past_key_values", "cache_params", "state") if name in output
                 }
