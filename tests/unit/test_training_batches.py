@@ -172,8 +172,8 @@ def test_processes_that_go_in_step_get_equally_many_pieces_of_each_batch(tmp_pat
     write_rows(tmp_path / "train.arrow", random_rows(31, seed=5))
     rows = read_rows(tmp_path / "train.arrow")
     plan = plan_batches(rows.lengths, TrainingConfig(num_train_epochs=1, tokens_per_batch=200))
-    shares = [PlannedBatches(rows, plan, 60, layout, Ranks(rank, 3), in_step=True) for rank in range(3)]
-    alone = [PlannedBatches(rows, plan, 60, layout, Ranks(rank, 3)) for rank in range(3)]
+    shares = [PlannedBatches(rows, plan, 40, layout, Ranks(rank, 3), in_step=True) for rank in range(3)]
+    alone = [PlannedBatches(rows, plan, 40, layout, Ranks(rank, 3)) for rank in range(3)]
     filled = 0
     for number in range(plan.batches):
         pieces, own = ([share[number]["pieces"] for share in kind] for kind in (shares, alone))
