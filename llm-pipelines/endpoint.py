@@ -81,7 +81,7 @@ def create(
 @app.command()
 def deploy(
     endpoint: Endpoint,
-    model: Annotated[str, typer.Option(help="Model folder or Hub id.")],
+    model: Annotated[str, typer.Option(help="Model folder, Hub id, or NAME@VERSION of the registry.")],
     name: Name = "demo",
     request_timeout_ms: Annotated[
         int, typer.Option(min=1, help="For a whole answer; then the front says 504.")
@@ -100,6 +100,7 @@ def deploy(
 ) -> None:
     """Start a model behind an endpoint; it gets no traffic yet."""
     from components.core.deployment.endpoints.record import DeploymentOptions
+    from components.core.registry import served_model
 
     with _endpoints(ready_seconds=patience) as endpoints:
         options = DeploymentOptions(
@@ -109,6 +110,7 @@ def deploy(
             gpus=gpus,
             gpu_product=gpu_product,
         )
+        model = served_model(model, load_settings())
         print(f"Starting {name} with {model}", flush=True)
         with _ended_by_signals():
             runs_as = endpoints.deploy(endpoint, name, model, options, _say)

@@ -29,15 +29,17 @@ _SAMPLE: Sample = {
 @app.command()
 def start(
     model: Annotated[
-        str | None, typer.Option(help="Model folder or Hub id; none takes the newest of the registry.")
+        str | None, typer.Option(help="Model folder, Hub id, or NAME@VERSION of the registry; none takes its newest.")
     ] = None,
     api_port: Annotated[int, typer.Option(envvar="API_PORT", help="Where the endpoint listens.")] = 8080,
     ui_port: Annotated[int, typer.Option(envvar="UI_PORT", help="Where the page listens.")] = 8501,
 ) -> None:
     """Start the endpoint and the page, ask one question, and say where they are."""
     with user_errors():
+        from components.core.registry import served_model
+
         settings = load_settings()
-        chosen = model or _newest(settings)
+        chosen = served_model(model, settings) if model else _newest(settings)
         serve_and_ask(chosen, settings, None, _sample_for(chosen), api_port, ui_port)
 
 

@@ -11,7 +11,16 @@ from typer.testing import CliRunner
 
 from components.core.errors import RegistryError
 from components.core.recipe import RegistryConfig
-from components.core.registry import champion_folder, find_registered, lineage, promote, publish, register, rollback
+from components.core.registry import (
+    champion_folder,
+    find_registered,
+    lineage,
+    promote,
+    publish,
+    register,
+    rollback,
+    served_model,
+)
 from components.core.registry.mlflow_store import open_client
 from components.core.registry.promotion import HISTORY_TAG
 
@@ -140,3 +149,16 @@ def test_a_registered_version_is_found_as_the_base_of_another_training(home, set
     assert find_registered(NAME, empty) is None
     with pytest.raises(RegistryError, match="is not registered: nothing has been registered here yet"):
         find_registered(f"{NAME}@1", empty)
+
+
+def test_a_registered_version_is_served_by_its_name(home, settings, tmp_path):
+    assert Path(served_model(f"{NAME}@champion", settings)) == settings.local_registry / NAME / "3"
+    assert Path(served_model(f"{NAME}@2", settings)) == settings.local_registry / NAME / "2"
+    folder = str(tmp_path)
+    assert [served_model(each, settings) for each in (NAME, "user/name@main", folder)] == [
+        NAME, "user/name@main", folder
+    ]  # fmt: skip
+    with pytest.raises(RegistryError, match=f"{NAME} has no version 9"):
+        served_model(f"{NAME}@9", settings)
+    with pytest.raises(RegistryError, match="nothing has been registered here yet"):
+        served_model(f"{NAME}@1", settings.model_copy(update={"whetstone_home": home / "none"}))

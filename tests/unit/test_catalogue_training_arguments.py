@@ -71,6 +71,7 @@ def test_precision_16_is_bf16_on_a_cpu_that_has_it_and_else_fp32_with_a_note(
     monkeypatch.setattr(machine, "cpu_has_bf16", lambda: has_bf16)
     found = resolve_precision(bits)
     assert (found.device, found.precision, bool(found.notes)) == ("cpu", precision, noted)
+    assert resolve_precision(bits, deepspeed=True).precision == "fp32"
 
 
 @pytest.mark.parametrize("stage", [2, 3])

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 LOWER_IS_BETTER = ("loss", "mae", "rmse")
 
 
-def resolve_precision(bits: int, gpus: int = 1) -> Hardware:
+def resolve_precision(bits: int, gpus: int = 1, deepspeed: bool = False) -> Hardware:
     """What this machine computes with: fp32 for 32; else bf16 or fp16, or fp32 with a note where it has neither.
 
     Args:
         bits: `precision`.
         gpus: `number_of_gpu_to_use_finetuning`; 0 leaves the GPUs of this machine alone.
+        deepspeed: `apply_deepspeed`; on a CPU it computes in fp32.
     """
-    return choose_hardware(TrainingConfig(precision="32" if bits == 32 else "16"), cpu=gpus == 0)
+    training = TrainingConfig(precision="32" if bits == 32 else "16", apply_deepspeed=deepspeed)
+    return choose_hardware(training, cpu=gpus == 0)
 
 
 def build_arguments(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.core.deployment.gpu_nodes import GpuNode, GpuPool, GpusWanted, NoGpus, suitable_pools
-from components.core.recipe import CatalogueModel, find_model
+from components.core.recipe import CatalogueModel
 
 FINETUNE = "finetune_compute_allow_list"
 INFERENCE = "inference_compute_allow_list"
@@ -58,28 +58,6 @@ def check_compute(
         )
     lines += [f"Number of GPU's in compute {pool.product or '(no label)'}: {_per_node(pool)}" for pool in fitting]
     return Compute(fitting, max(_per_node(pool) for pool in fitting), tuple(lines))
-
-
-def check_serving(
-    nodes: Sequence[GpuNode], wanted: GpusWanted, base_model: str, models: tuple[CatalogueModel, ...]
-) -> Compute | None:
-    """The instance check of an endpoint: hold the GPUs of a cluster against the model that will answer on them.
-
-    Args:
-        nodes: Nodes with GPUs.
-        wanted: What a pod of the endpoint asks for; none (0 of a node) is served on a CPU, where no list counts.
-        base_model: What the model was tuned from (`base_model.id` of model_info.json): its weights have that size.
-        models: The model catalogue; a base that is not in it is held against what is too small or too old.
-
-    Returns:
-        The GPUs it may use; None on a CPU.
-
-    Raises:
-        NoGpus: If no usable node has such GPUs, or none is in `inference_compute_allow_list`.
-    """
-    if wanted.per_node == 0:
-        return None
-    return check_compute(nodes, wanted, find_model(models, base_model), INFERENCE)
 
 
 def is_allowed(product: str, allowed: Sequence[str]) -> bool:

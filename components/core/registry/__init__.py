@@ -6,7 +6,7 @@ from components.core.registry.listing import access_of_source, change_access, li
 from components.core.registry.names import registered_name, tuned_name
 from components.core.registry.promotion import Moved, promote, rollback
 from components.core.registry.publishing import Published, publish, publish_head
-from components.core.registry.registered_base import RegisteredBase, find_registered
+from components.core.registry.registered_base import RegisteredBase, find_registered, served_model
 from components.core.registry.tracking import Registered, register, register_head
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "register_head",
     "registered_name",
     "rollback",
+    "served_model",
     "tuned_name",
 ]

@@ -1,6 +1,7 @@
-"""A registered model as the base of another training."""
+"""A registered model by its name: as the base of another training, or to be served."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components.core.errors import RegistryError
@@ -51,10 +52,38 @@ def find_registered(model: str, settings: Settings, elsewhere: bool = False) -> 
             if aliases is None:
                 return None
             version = next((each for each in (CHAMPION, CANDIDATE) if each in aliases), CHAMPION)
-        found = find_version(client, name, version)
-        what = f"{name} version {found.version}"
-        check_access(access_of_version(client, found), what, settings.namespace)
+        found, what = _allowed(client, name, version, settings)
     return _usable(name, found, what, settings, elsewhere)
+
+
+def served_model(model: str, settings: Settings) -> str:
+    """The folder or `user/repo@commit` of a registered `NAME@VERSION`; anything else is given back as it is.
+
+    Args:
+        model: Folder, Hub id, or a registered name with a version, a label or an alias.
+        settings: Tracking address and the namespace that asks.
+
+    Raises:
+        RegistryError: If there is no such version, it is restricted to another namespace or gone, or MLflow cannot be
+            asked.
+    """
+    name, _, version = model.partition("@")
+    if not version or "/" in model or Path(model).exists():
+        return model
+    file = sqlite_file(settings)
+    if file is not None and not file.is_file():
+        raise RegistryError(f"{name} is not registered: nothing has been registered here yet.")
+    with clear_errors(settings, f"look up {model}"):
+        found, what = _allowed(open_client(settings), name, version, settings)
+    place = place_of(found)
+    return place.removeprefix("hf://") if place.startswith("hf://") else str(fetch_source(place, what, settings))
+
+
+def _allowed(client: Any, name: str, version: str, settings: Settings) -> tuple[Any, str]:
+    found = find_version(client, name, version)
+    what = f"{name} version {found.version}"
+    check_access(access_of_version(client, found), what, settings.namespace)
+    return found, what
 
 
 def _aliases(client: Any, name: str) -> dict[str, str] | None:

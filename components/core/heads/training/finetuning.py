@@ -45,5 +45,7 @@ def finetune_head(
         return train(job, settings, Ranks())
     # what is wrong with the input is told before any process is started
     read_inputs(task, preprocess_dir)
-    hardware = resolve_precision(parameters.precision, parameters.number_of_gpu_to_use_finetuning)
+    hardware = resolve_precision(
+        parameters.precision, parameters.number_of_gpu_to_use_finetuning, parameters.apply_deepspeed
+    )
     return train_together(job, parameters, hardware.device, settings, processes)

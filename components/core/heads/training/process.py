@@ -55,7 +55,9 @@ def train(job: HeadJob, settings: Settings, ranks: Ranks) -> HeadTrainingResult:
     parameters, inputs = job.parameters, read_inputs(job.task, job.preprocess_dir)
     if ranks.first:
         prepare_folder(job.output_dir)
-    hardware = resolve_precision(parameters.precision, parameters.number_of_gpu_to_use_finetuning)
+    hardware = resolve_precision(
+        parameters.precision, parameters.number_of_gpu_to_use_finetuning, parameters.apply_deepspeed
+    )
     check_alike(hardware, ranks)
     key = training_key(inputs, parameters, hardware, ranks.size)
     run = HeadRun(inputs, parameters, hardware, job.output_dir, ranks)
