@@ -83,7 +83,7 @@ def finishing(tmp_path):
         model.mkdir(parents=True)
         info = {"resumed_from_step": None, "validation_loss": None, "device": "cuda", "precision": "bf16", "notes": []}
         numbers = ["steps", "train_loss", "tokens_per_second", "peak_memory_bytes", "seconds", "trainable_parameters"]
-        info |= dict.fromkeys([*numbers, "total_parameters"], 1) | {"world_size": 8}
+        info |= dict.fromkeys([*numbers, "total_parameters"], 1) | {"world_size": 8, "distributed": "ddp"}
         (model / "training_info.json").write_text(json.dumps(info))
         script("step 1", "step 2")(cluster, name)
 
