@@ -209,14 +209,11 @@ def test_examples_files_and_history_fill_the_fields(page, tmp_path):
     text = tmp_path / "notes.md"
     for data, context in (("\ufeffZürich\r\n東京".encode(), "Zürich\\n東京"), (b"saved again", "saved again")):
         text.write_bytes(data)
-        page.get_by_role("button", name="Text file").click()
-        # while the page is drawn anew, the old uploader may still stand before the new one
-        page.locator("input[type=file]").last.set_input_files(text)
+        visitor.upload(page, "Text file", text)
         page.wait_for_function(f"document.querySelector('textarea').value === '{context}'")
         page.wait_for_function("!document.querySelector('input[type=file]')")
     text.write_bytes(b"Z\xfcrich")
-    page.get_by_role("button", name="Text file").click()
-    page.locator("input[type=file]").last.set_input_files(text)
+    visitor.upload(page, "Text file", text)
     assert "notes.md is not UTF-8 text" in visitor.problem(page)
     assert field.input_value() == "saved again"
     visitor.screenshot(page, "problem-file")

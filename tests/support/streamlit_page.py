@@ -129,6 +129,14 @@ def predict(page: Any, text: str) -> str:
     return str(page.locator(".result").inner_text())
 
 
+def upload(page: Any, button: str, file: Path) -> None:
+    """Press a button that opens a file field, and give it a file once the page is drawn: an older field may go yet."""
+    page.get_by_role("button", name=button).click()
+    page.locator("input[type=file]").last.wait_for(state="attached")
+    page.locator("[data-test-script-state=notRunning]").wait_for()
+    page.locator("input[type=file]").last.set_input_files(file)
+
+
 def answer(page: Any) -> str:
     """Wait for the complete answer and give its text."""
     page.locator(".facts").wait_for()
