@@ -12,9 +12,8 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.data_preparation import MAX_LENGTH, WARM_UP_ROWS, Bench, copy_model, measure, report, write_lines
@@ -98,23 +97,8 @@ class ChatBench(Bench):
                 raise SystemExit(f"error: ids or mask of {row['id']} are not those of the chat template")
 
     def theirs(self, name: str, processes: int | None) -> Any:
-        """SFTTrainer's dataset preparation without the trainer: its method on the attributes that it reads."""
-        from datasets import disable_progress_bars, load_dataset
-        from trl.trainer.sft_config import SFTConfig
-        from trl.trainer.sft_trainer import SFTTrainer
-
-        disable_progress_bars()
-        self.runs += 1
-        cache, rows = str(self.place / f"cache{self.runs}"), str(self.place / f"{name}_messages.jsonl")
-        config = SFTConfig(
-            output_dir=str(self.place / "trl"), max_length=MAX_LENGTH, packing=True, dataset_num_proc=processes,
-            use_cpu=True, bf16=False, activation_checkpointing=False, report_to="none", eos_token=None,
-            assistant_only_loss=True,
-        )  # fmt: skip
-        trainer = SimpleNamespace(_tokenizer=self.tokenizer, chat_template=None, completion_only_loss=False)
-        dataset = load_dataset("json", data_files=rows, split="train", cache_dir=cache)
-        prepare: Callable[..., Any] = SFTTrainer._prepare_dataset
-        return prepare(trainer, dataset, self.tokenizer, config, True, None, "train")
+        """What TRL makes of the conversations."""
+        return self.with_trl(f"{name}_messages.jsonl", processes, False, assistant_only_loss=True)
 
 
 def main() -> int:

@@ -104,6 +104,10 @@ class Bench:
         return output
 
     def theirs(self, name: str, processes: int | None) -> Any:
+        """What TRL makes of the pairs."""
+        return self.with_trl(f"{name}_pairs.jsonl", processes, completion_only_loss=True)
+
+    def with_trl(self, file: str, processes: int | None, completion_only_loss: bool, **options: Any) -> Any:
         """SFTTrainer's dataset preparation without the trainer: its method on the attributes that it reads."""
         from datasets import disable_progress_bars, load_dataset
         from trl.trainer.sft_config import SFTConfig
@@ -111,13 +115,15 @@ class Bench:
 
         disable_progress_bars()
         self.runs += 1
-        cache, pairs = str(self.place / f"cache{self.runs}"), str(self.place / f"{name}_pairs.jsonl")
         config = SFTConfig(
             output_dir=str(self.place / "trl"), max_length=MAX_LENGTH, packing=True, dataset_num_proc=processes,
-            use_cpu=True, bf16=False, activation_checkpointing=False, report_to="none", eos_token=None,
+            use_cpu=True, bf16=False, activation_checkpointing=False, report_to="none", eos_token=None, **options,
         )  # fmt: skip
-        trainer = SimpleNamespace(_tokenizer=self.tokenizer, chat_template=None, completion_only_loss=True)
-        dataset = load_dataset("json", data_files=pairs, split="train", cache_dir=cache)
+        trainer = SimpleNamespace(
+            _tokenizer=self.tokenizer, chat_template=None, completion_only_loss=completion_only_loss
+        )
+        cache, rows = str(self.place / f"cache{self.runs}"), str(self.place / file)
+        dataset = load_dataset("json", data_files=rows, split="train", cache_dir=cache)
         prepare: Callable[..., Any] = SFTTrainer._prepare_dataset
         return prepare(trainer, dataset, self.tokenizer, config, True, None, "train")
 

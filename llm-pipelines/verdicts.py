@@ -24,20 +24,15 @@ def candidate_quality(model: str, evaluation: Path | None, settings: Settings) -
     Raises:
         ConfigError: If there is no evaluation beside the weights, and none is named.
     """
+    from components.core.deployment.model_access import hub_file
+    from components.core.evaluation.results import EVALUATION_FILE
+
     folder = Path(model)
-    found = evaluation or (folder if folder.is_dir() else _on_the_hub(model, settings))
+    found = evaluation or (folder if folder.is_dir() else hub_file(model, EVALUATION_FILE, settings))
     if found is None:
         raise ConfigError(f"there is no evaluation with {model}. Name the comparison: --evaluation FILE")
     weights = _weights_hash(folder)
     return lambda: read_quality(found, weights)
-
-
-def _on_the_hub(model: str, settings: Settings) -> Path | None:
-    from components.core.deployment.cluster_endpoints.instances import hub_file
-    from components.core.evaluation.results import EVALUATION_FILE
-
-    hub_id, _, revision = model.removeprefix("hf://").partition("@")
-    return hub_file(hub_id, revision, EVALUATION_FILE, settings) if hub_id.count("/") == 1 else None
 
 
 def read_quality(path: Path, weights: str | None = None) -> Quality:

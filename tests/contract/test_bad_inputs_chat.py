@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support.bad_inputs import published_cases, unpack
+from support.bad_inputs import REFUSED_BY_ALL, published_cases, unpack
 
 from components.core.data import prepare_dataset
 from components.core.data.tokens import tokenize_dataset
@@ -15,14 +15,7 @@ from components.core.settings import Settings
 TASK = TaskConfig(name="chat_completion")
 REFUSED = {
     # part of the message; a case that is not listed must be accepted
-    "whitespace_only.jsonl": "the train split is empty: there are no rows",
-    "not_json_html_error_page.jsonl": "looks like an HTML",
-    "zero_rows.parquet": "the train split is empty: there are no rows",
-    "truncated.parquet": "not a complete Parquet file",
-    "gzip_bomb_100mb.jsonl.gz": "refused as a decompression bomb",
-    "tar_symlink_escape.tar": "archives are not unpacked, because they can hold links",
-    "symlink_outside.jsonl": "symbolic link that leads out of its folder",
-    "symlink_loop.jsonl": "a loop of symbolic links",
+    **REFUSED_BY_ALL,
     "chat_sharegpt_schema.jsonl": r"column messages is missing; expected messages, found id, conversations\. "
     r"Try data\.columns=\{messages: conversations\}",
     "chat_no_assistant.jsonl": "(?=.*:1: messages: has no assistant)(?=.*all 3 rows are bad)(?=.*:3: .* is empty)",

@@ -6,7 +6,7 @@ The first half makes its own files; the second runs over a published collection 
 from pathlib import Path
 
 import pytest
-from support.bad_inputs import published_cases, unpack
+from support.bad_inputs import REFUSED_BY_ALL, published_cases, unpack
 from support.question_files import write
 from support.task_files import prepare_task, task_rows, text
 from support.tiny_encoder import preprocess_rows, write_encoder
@@ -16,16 +16,6 @@ from components.core.heads.tokens import TokenTable
 
 TASKS = {"classification": "single_label", "multi-label": "multi_label", "regression": "regression", "ner": "ner"}
 PAIR = {"sentence1_key": "sentence1", "sentence2_key": "sentence2"}
-REFUSED_BY_ALL = {
-    "whitespace_only.jsonl": "the train split is empty: there are no rows",
-    "not_json_html_error_page.jsonl": "looks like an HTML",
-    "zero_rows.parquet": "the train split is empty: there are no rows",
-    "truncated.parquet": "not a complete Parquet file",
-    "gzip_bomb_100mb.jsonl.gz": "refused as a decompression bomb",
-    "tar_symlink_escape.tar": "archives are not unpacked, because they can hold links",
-    "symlink_outside.jsonl": "symbolic link that leads out of its folder",
-    "symlink_loop.jsonl": "a loop of symbolic links",
-}
 REFUSED = {
     # part of the message; a case that is not listed must be accepted
     "cls_latin1.jsonl": r":1: not UTF-8 at byte 12 of the line",

@@ -6,11 +6,10 @@ test_endpoint_cluster.py says what the stand-ins are and what is real.
 import re
 import threading
 import time
-from collections import Counter
 from types import SimpleNamespace
 
-import httpx
 import pytest
+from support.callers import Callers
 from support.cluster_trial import MODEL, NAME, NAMESPACE, ClusterTrial, cluster_trial
 
 from components.core.deployment.cluster_endpoints.changes import change_routes
@@ -67,32 +66,12 @@ def connected(trial: ClusterTrial) -> Cluster:
     return Cluster(client.ApiClient(configuration))
 
 
-class Callers:
-    """Callers that never stop, and the statuses that they got."""
-
-    def __init__(self, trial: ClusterTrial) -> None:
-        self._trial, self._stop = trial, threading.Event()
-        self.statuses: Counter[int] = Counter()
-        self._threads = [threading.Thread(target=self._call) for _ in range(2)]
-
-    def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self) -> None:
-        with httpx.Client() as client:
-            while not self._stop.is_set():
-                self.statuses[self._trial.ask(client=client).status_code] += 1
+def callers_of(trial) -> Callers:
+    return Callers(lambda client: trial.ask(client=client), 2)
 
 
 def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(trial):
-    with Callers(trial) as callers:
+    with callers_of(trial) as callers:
         words = promote(trial)
     assert re.findall(r"^candidate gets (\d+) %", words, re.M) == ["10", "50", "100"]
     assert words.splitlines()[-1] == (
@@ -105,7 +84,7 @@ def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(tria
 def test_a_slow_or_a_failing_or_a_worse_candidate_is_rolled_back_by_itself_with_no_failed_request(trial):
     trial.run("traffic", NAME, "demo=90", "candidate=10")
     trial.pods["candidate"].delay = 0.2
-    with Callers(trial) as callers:
+    with callers_of(trial) as callers:
         words = promote(trial, code=3, latency=100)
     assert re.search(
         r"^ROLLED BACK: p95 \d+ ms of 5 requests is above the objective of 100 ms\. .*demo 100 %", words, re.M

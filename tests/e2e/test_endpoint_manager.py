@@ -17,7 +17,7 @@ import aiohttp
 import httpx
 import psutil
 import pytest
-from support.endpoint_trial import SECONDS_TO_WAIT, Trial
+from support.endpoint_trial import SECONDS_TO_WAIT, Trial, two_deployments
 
 from components.core.deployment.endpoints.keys import rotate_key
 from components.core.deployment.endpoints.lifecycle import (
@@ -38,23 +38,15 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):
-    made = Trial(tmp_path_factory.mktemp("home"))
-    try:
-        made.deploy("demo", request_timeout_ms=1500)
-        made.deploy("candidate", request_timeout_ms=1500)
+    with two_deployments(tmp_path_factory.mktemp("home")) as made:
         yield made
-    finally:
-        delete_endpoint(made.name, made.settings, print)
 
 
 @pytest.fixture(autouse=True)
 def usual(request):
-    """Every test begins with all of the traffic at demo and both stubs at full speed."""
+    """Every test begins anew."""
     if "trial" in request.fixturenames:
-        trial = request.getfixturevalue("trial")
-        set_traffic(trial.name, {"demo": 100}, trial.settings)
-        for name in ("demo", "candidate"):
-            trial.tell(name)
+        request.getfixturevalue("trial").begin_again()
 
 
 def ask_many(trial: Trial, number: int, at_once: int = 16) -> list[tuple[int, str]]:

@@ -9,16 +9,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections import Counter
 
-import httpx
 import pytest
+from support.callers import Callers
 from support.endpoint_server import ROOT
-from support.endpoint_trial import SECONDS_TO_WAIT, Trial
+from support.endpoint_trial import Trial, two_deployments
 
 from components.core.deployment.endpoints.lifecycle import (
-    delete_endpoint,
     set_traffic,
 )
 from components.core.deployment.endpoints.local import LocalHost
@@ -31,47 +28,19 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def trial(tmp_path_factory):
-    made = Trial(tmp_path_factory.mktemp("home"))
-    try:
-        made.deploy("demo", request_timeout_ms=1500)
-        made.deploy("candidate", request_timeout_ms=1500)
+    with two_deployments(tmp_path_factory.mktemp("home")) as made:
         yield made
-    finally:
-        delete_endpoint(made.name, made.settings, print)
 
 
 @pytest.fixture(autouse=True)
 def usual(request):
-    """Every test begins with all of the traffic at demo and both stubs at full speed."""
+    """Every test begins anew."""
     if "trial" in request.fixturenames:
-        trial = request.getfixturevalue("trial")
-        set_traffic(trial.name, {"demo": 100}, trial.settings)
-        for name in ("demo", "candidate"):
-            trial.tell(name)
+        request.getfixturevalue("trial").begin_again()
 
 
-class Callers:
-    """Callers that never stop, and the statuses that they got."""
-
-    def __init__(self, trial: Trial) -> None:
-        self._trial, self._stop = trial, threading.Event()
-        self.statuses: Counter[int] = Counter()
-        self._threads = [threading.Thread(target=self._call) for _ in range(3)]
-
-    def __enter__(self) -> "Callers":
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _call(self) -> None:
-        with httpx.Client(headers={"X-API-Key": self._trial.keys["primary"]}, timeout=SECONDS_TO_WAIT) as client:
-            while not self._stop.is_set():
-                self.statuses[client.post(self._trial.url + "/score", content=b"{}").status_code] += 1
+def callers_of(trial) -> Callers:
+    return Callers(lambda client: trial.post(client=client), 3)
 
 
 GOOD = Quality(True, "PASSED: not worse than the champion")
@@ -85,7 +54,7 @@ def run_promotion(trial, quality=lambda: GOOD, objective=OBJECTIVE, probe=None):
 
 
 def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(trial):
-    with Callers(trial) as callers:
+    with callers_of(trial) as callers:
         ended, lines = run_promotion(trial)
     assert (ended.promoted, ended.traffic) == (True, {"candidate": 100})
     assert [line.split()[2] for line in lines if "gets" in line] == ["10", "50", "100"]
@@ -95,7 +64,7 @@ def test_an_equal_candidate_is_promoted_step_by_step_with_no_failed_request(tria
 
 def test_a_slow_candidate_is_rolled_back_by_itself_with_no_failed_request(trial):
     trial.tell("candidate", delay=0.3)
-    with Callers(trial) as callers:
+    with callers_of(trial) as callers:
         ended, lines = run_promotion(trial, objective=Objective(250, 5, 20))
     assert not ended.promoted
     assert ended.reason.endswith("is above the objective of 250 ms")
@@ -111,7 +80,7 @@ def test_a_verdict_that_turns_while_it_is_promoted_rolls_back(trial):
         return verdicts.pop() if verdicts else Quality(False, "REFUSED: worse than the champion")
 
     set_traffic(trial.name, {"demo": 90, "candidate": 10}, trial.settings)
-    with Callers(trial) as callers:
+    with callers_of(trial) as callers:
         ended, _ = run_promotion(trial, quality)
     assert (ended.promoted, ended.traffic) == (False, {"demo": 100})
     assert ended.reason == "the paired comparison does not hold: REFUSED: worse than the champion"

@@ -1,12 +1,11 @@
 """Heads trained by two processes: real torchrun, DistributedDataParallel over gloo, DeepSpeed's engine on a CPU."""
 
 import dataclasses
-import json
 import shutil
-from pathlib import Path
 
 import pytest
 from support.tiny_heads import write_preprocessed, write_tiny_bert
+from support.trained_together import ROOT, largest_difference, take_notes
 
 from components.core.catalogue import FINETUNE, read_parameters
 from components.core.errors import StorageError, TrainingError
@@ -15,7 +14,6 @@ from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
 
 
@@ -53,20 +51,13 @@ def train(tmp_path, preprocessed, monkeypatch):
 def probed(tmp_path, monkeypatch):
     """Let the workers write down what they do; gives back their notes, by rank."""
     probe = dataclasses.replace(together.WORKER, module="support.head_probe")
-    monkeypatch.setattr(together, "WORKER", probe)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    monkeypatch.setenv("PROBE_DIR", str(tmp_path))
-    return lambda: [json.loads((tmp_path / f"probe-{rank}.json").read_text()) for rank in range(2)]
+    return take_notes(monkeypatch, tmp_path, together, "WORKER", probe)
 
 
-def largest_difference(first, second):
+def difference(first, second):
     """Of the weights after the last step."""
-    from safetensors.torch import load_file
-
     last = f"checkpoints/checkpoint-{STEPS}/model.safetensors"
-    a, b = (load_file(folder / last) for folder in (first, second))
-    assert set(a) == set(b)
-    return max((a[name] - b[name]).abs().max().item() for name in a)
+    return largest_difference(first / last, second / last)
 
 
 def check_shares(notes, preprocessed):
@@ -94,7 +85,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path, train, probed, preprocess
     assert notes[0]["saved"] == ["checkpoint-3", "checkpoint-6", "ddp"]
     assert notes[1]["saved"] == []
     assert (result.world_size, result.distributed, alone.distributed) == (2, "ddp", "none")
-    assert largest_difference(tmp_path / "alone", tmp_path / "ddp") < 1e-5
+    assert difference(tmp_path / "alone", tmp_path / "ddp") < 1e-5
     assert result.validation_loss == pytest.approx(alone.validation_loss, abs=1e-5)
     assert result.validation_metrics == pytest.approx(alone.validation_metrics, abs=1e-5)
 
@@ -128,7 +119,7 @@ def test_deepspeed_trains_with_two_processes_and_goes_on_from_its_checkpoint(
     assert [len(note["weights"]) for note in probed()] == [3, 3]
     assert (result.world_size, result.distributed) == (2, f"deepspeed-zero{stage}")
     assert result.total_parameters == alone.total_parameters
-    assert largest_difference(tmp_path / "alone", tmp_path / "model") < 1e-5
+    assert difference(tmp_path / "alone", tmp_path / "model") < 1e-5
     assert result.validation_metrics == pytest.approx(alone.validation_metrics, abs=1e-5)
     kept = {path.suffix for path in (tmp_path / "model").rglob("*") if path.is_file()}
     assert not kept & {".pt", ".pth", ".bin"}

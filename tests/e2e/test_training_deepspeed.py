@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from support.chat_files import CHATML, write_conversations
 from support.tiny_llama import write_tiny_llama
+from support.trained_together import ROOT, curve, largest_difference, take_notes
 
 from components.core.data import prepare_dataset
 from components.core.data.tokens import tokenize_dataset
@@ -20,7 +20,6 @@ from components.core.training.rows import read_rows
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 TASK = TaskConfig(name="chat_completion")
 STEPS = 4
 ENGINE = "deepspeed.runtime.engine.DeepSpeedEngine"
@@ -70,23 +69,7 @@ def train(tmp_path, base, tokens, monkeypatch):
 @pytest.fixture
 def probed(tmp_path, monkeypatch):
     """Let the workers write down what they do; gives back their notes, by rank."""
-    monkeypatch.setattr(launch, "_WORKER", "support.deepspeed_probe")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    monkeypatch.setenv("PROBE_DIR", str(tmp_path))
-    return lambda: [json.loads((tmp_path / f"probe-{rank}.json").read_text()) for rank in range(2)]
-
-
-def largest_difference(first, second):
-    from safetensors.torch import load_file
-
-    a, b = (load_file(folder / "model.safetensors") for folder in (first, second))
-    assert set(a) == set(b)
-    return max((a[name].float() - b[name].float()).abs().max().item() for name in a)
-
-
-def curve(folder, name):
-    points = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    return [point[name] for point in points if name in point]
+    return take_notes(monkeypatch, tmp_path, launch, "_WORKER", "support.deepspeed_probe")
 
 
 def check_engine(notes, stage):

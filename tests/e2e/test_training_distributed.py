@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from support.tiny_training import write_base_model, write_tokens
+from support.trained_together import ROOT, curve, largest_difference, take_notes
 
 from components.core.errors import TrainingError
 from components.core.recipe import LoraConfig, ModelConfig, TaskConfig, TrainingConfig
@@ -19,7 +19,6 @@ from components.core.training.distributed import launch
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).resolve().parents[2]
 STEP = """
 import sys
 from pathlib import Path
@@ -69,32 +68,11 @@ def train(tmp_path, base, tokens):
 @pytest.fixture
 def probed(tmp_path, monkeypatch):
     """Let the workers write down what they do; gives back their notes, by rank."""
-    monkeypatch.setattr(launch, "_WORKER", "support.training_probe")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
-    monkeypatch.setenv("PROBE_DIR", str(tmp_path))
-    return lambda: [json.loads((tmp_path / f"probe-{rank}.json").read_text()) for rank in range(2)]
-
-
-def largest_difference(first, second):
-    from safetensors.torch import load_file
-
-    a, b = (load_file(folder / "model.safetensors") for folder in (first, second))
-    assert set(a) == set(b)
-    return max((a[name].float() - b[name].float()).abs().max().item() for name in a)
+    return take_notes(monkeypatch, tmp_path, launch, "_WORKER", "support.training_probe")
 
 
 def training_key(folder):
     return json.loads((folder / "training_info.json").read_text())["training_key"]
-
-
-def validation_curve(folder):
-    points = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    return [point["validation_loss"] for point in points if "validation_loss" in point]
-
-
-def loss_curve(folder):
-    points = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
-    return [point["loss"] for point in points if "loss" in point]
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path, train, probed):
@@ -104,14 +82,15 @@ def test_two_processes_take_the_steps_of_one(tmp_path, train, probed):
     assert (alone.world_size, together.world_size) == (1, 2)
     assert alone.steps == together.steps
     assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-5
-    assert loss_curve(tmp_path / "together") == pytest.approx(loss_curve(tmp_path / "alone"), abs=1e-5)
-    assert validation_curve(tmp_path / "together") == pytest.approx(validation_curve(tmp_path / "alone"), abs=1e-5)
+    assert curve(tmp_path / "together", "loss") == pytest.approx(curve(tmp_path / "alone", "loss"), abs=1e-5)
+    assert curve(tmp_path / "together", "validation_loss") == pytest.approx(
+        curve(tmp_path / "alone", "validation_loss"), abs=1e-5
+    )
     assert training_key(tmp_path / "alone") == training_key(tmp_path / "together")
 
     notes = probed()
-    assert [(note["rank"], note["world_size"], note["wrapper"]) for note in notes] == [
-        (0, 2, "DistributedDataParallel"), (1, 2, "DistributedDataParallel"),
-    ]  # fmt: skip
+    assert [(note["rank"], note["world_size"]) for note in notes] == [(0, 2), (1, 2)]
+    assert [note["wrapper"] for note in notes] == ["torch.nn.parallel.distributed.DistributedDataParallel"] * 2
     assert len(notes[0]["gradients"]) == together.steps
     assert notes[0]["gradients"] == notes[1]["gradients"]
     assert len(set(notes[0]["gradients"])) == together.steps

@@ -7,6 +7,17 @@ from collections.abc import Collection
 from pathlib import Path
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "bad_inputs"
+REFUSED_BY_ALL = {
+    "whitespace_only.jsonl": "the train split is empty: there are no rows",
+    "not_json_html_error_page.jsonl": "looks like an HTML",
+    "zero_rows.parquet": "the train split is empty: there are no rows",
+    "truncated.parquet": "not a complete Parquet file",
+    "gzip_bomb_100mb.jsonl.gz": "refused as a decompression bomb",
+    "tar_symlink_escape.tar": "archives are not unpacked, because they can hold links",
+    "symlink_outside.jsonl": "symbolic link that leads out of its folder",
+    "symlink_loop.jsonl": "a loop of symbolic links",
+}
+"""Cases of any task, with a part of the message."""
 
 
 def published_cases(tasks: Collection[str]) -> list[dict[str, str]]:

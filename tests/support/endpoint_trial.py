@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -10,7 +12,9 @@ from support.endpoint_server import free_port
 
 from components.core.deployment.endpoints.lifecycle import (
     create_endpoint,
+    delete_endpoint,
     deploy,
+    set_traffic,
 )
 from components.core.deployment.endpoints.record import DeploymentOptions, EndpointFolder
 from components.core.deployment.local_servers import spawn
@@ -43,6 +47,24 @@ class Trial:
     def tell(self, name: str, **settings: float) -> None:
         (self.home / "stubs" / f"{name}.json").write_text(json.dumps(settings))
 
-    def post(self, path: str = "/score", key: str | None = None, **headers: str) -> httpx.Response:
+    def post(self, path: str = "/score", key: str | None = None, client=httpx, **headers: str) -> httpx.Response:
         given = {"Authorization": f"Bearer {key or self.keys['primary']}"} | headers
-        return httpx.post(self.url + path, content=b'{"a": 1}', headers=given, timeout=SECONDS_TO_WAIT)
+        return client.post(self.url + path, content=b'{"a": 1}', headers=given, timeout=SECONDS_TO_WAIT)
+
+    def begin_again(self) -> None:
+        """All of the traffic at demo, and both stubs at full speed."""
+        set_traffic(self.name, {"demo": 100}, self.settings)
+        for name in ("demo", "candidate"):
+            self.tell(name)
+
+
+@contextmanager
+def two_deployments(home: Path) -> Iterator[Trial]:
+    """An endpoint with the deployments demo and candidate."""
+    made = Trial(home)
+    try:
+        for name in ("demo", "candidate"):
+            made.deploy(name, request_timeout_ms=1500)
+        yield made
+    finally:
+        delete_endpoint(made.name, made.settings, print)

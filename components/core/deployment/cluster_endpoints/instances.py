@@ -1,18 +1,16 @@
 """The instance check: may a model be served from the GPUs of this cluster."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from components.core.deployment.cluster_endpoints.documents import GPU
 from components.core.deployment.endpoints.record import DeploymentOptions
 from components.core.deployment.gpu_compute import INFERENCE, check_compute
 from components.core.deployment.gpu_nodes import GpusWanted, read_gpu_nodes
 from components.core.deployment.kubernetes_api import Cluster, ClusterError
+from components.core.deployment.model_access import INFO_FILE, hub_file
 from components.core.recipe import CatalogueModel, find_model
 from components.core.registry.json_files import read_json
 from components.core.settings import Settings
-
-INFO_FILE = "model_info.json"
 
 
 def check_instances(
@@ -57,29 +55,10 @@ def base_in_catalogue(model: str, catalogue: Sequence[CatalogueModel], settings:
     """
     if not model.startswith("hf://"):
         return None
-    hub_id, _, revision = model.removeprefix("hf://").partition("@")
-    found = find_model(tuple(catalogue), hub_id)
+    found = find_model(tuple(catalogue), model.removeprefix("hf://").partition("@")[0])
     if found:
         return found
-    info = hub_file(hub_id, revision, INFO_FILE, settings)
+    info = hub_file(model, INFO_FILE, settings)
     base = read_json(info, "Publish the model again.").get("base_model") if info else None
     name = base.get("id") if isinstance(base, dict) else None
     return find_model(tuple(catalogue), name) if isinstance(name, str) else None
-
-
-def hub_file(hub_id: str, revision: str, name: str, settings: Settings) -> Path | None:
-    """A small file of a Hub repository; none where it has none, or nobody answers."""
-    import httpx
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    token = settings.hf_token.get_secret_value() if settings.hf_token else False
-    api = HfApi(endpoint=settings.hf_endpoint, token=token)
-    try:
-        # asked first: the download of a file tries for half a minute where there is no Hub
-        files = api.model_info(hub_id, revision=revision or None, timeout=10).siblings or []
-        if name not in {file.rfilename for file in files}:
-            return None
-        return Path(api.hf_hub_download(hub_id, name, revision=revision or None))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError):
-        return None

@@ -17,7 +17,7 @@ from components.core.deployment.cluster_endpoints.names import (
     selector,
 )
 from components.core.deployment.cluster_endpoints.routes import Routed, read_routed, read_traffic
-from components.core.deployment.endpoints.record import DeploymentOptions
+from components.core.deployment.endpoints.record import DeploymentOptions, find_deployment
 from components.core.deployment.kubernetes_api import Cluster, Object
 from components.core.errors import ConfigError, StorageError
 
@@ -72,11 +72,7 @@ class ClusterRecord:
         Raises:
             ConfigError: If there is none of this name.
         """
-        found = next((each for each in self.deployments if each.name == name), None)
-        if found is None:
-            there = ", ".join(each.name for each in self.deployments) or "none"
-            raise ConfigError(f"the endpoint {self.name} has no deployment {name} (it has: {there}).")
-        return found
+        return find_deployment(self.name, self.deployments, name)
 
 
 def endpoint_names(cluster: Cluster, namespace: str) -> list[str]:

@@ -4,11 +4,11 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -82,16 +82,33 @@ class EndpointRecord(Kept):
         Raises:
             ConfigError: If there is none of this name.
         """
-        found = next((each for each in self.deployments if each.name == name), None)
-        if found is None:
-            there = ", ".join(each.name for each in self.deployments) or "none"
-            raise ConfigError(f"the endpoint {self.name} has no deployment {name} (it has: {there}).")
-        return found
+        return find_deployment(self.name, self.deployments, name)
 
     def with_deployment(self, deployment: Deployment) -> "EndpointRecord":
         """The same with one deployment added or replaced."""
         others = [each for each in self.deployments if each.name != deployment.name]
         return self.model_copy(update={"deployments": [*others, deployment]})
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Found = TypeVar("Found", bound=_Named)
+
+
+def find_deployment(endpoint: str, deployments: Sequence[Found], name: str) -> Found:
+    """The deployment of a name.
+
+    Raises:
+        ConfigError: If there is none; the message says which there are.
+    """
+    found = next((each for each in deployments if each.name == name), None)
+    if found is None:
+        there = ", ".join(each.name for each in deployments) or "none"
+        raise ConfigError(f"the endpoint {endpoint} has no deployment {name} (it has: {there}).")
+    return found
 
 
 def check_name(name: str, what: str) -> str:
