@@ -112,8 +112,8 @@ benchmark: setup ## Measure against named peers (AREA=data_preparation|training_
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
 	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
-test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once)
-	@$(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
+test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once, a core each)
+	@OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile
 
 browser: # Chromium for the tests of the page, where it can be installed without asking anybody
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
