@@ -13,12 +13,12 @@ CORE = ROOT / "components" / "core"
 FLOORS = [
     {"errors", "progress"},
     {"recipe", "metrics", "settings", "image_names"},
-    {"registry"},
+    {"registry", "service_llm"},
     {"tasks"},
     {"data", "training", "evaluation", "deployment"},
-    {"preflight"},
-    {"catalogue"},
-    {"heads"},
+    {"preflight", "tables"},
+    {"catalogue", "responses", "judging", "synthesis"},
+    {"heads", "loop"},
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 STEPS = sorted(path for path in (ROOT / "components").glob("*_*.py") if not path.name.startswith("_"))

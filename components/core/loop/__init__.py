@@ -1,0 +1,1 @@
+"""The rounds of infer, judge, generate, merge, retrain: what was decided and why."""

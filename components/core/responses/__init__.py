@@ -1,0 +1,1 @@
+"""Batch inference: a model's answers to the prompts of a dataset."""

@@ -1,0 +1,1 @@
+"""Language models behind an address (Gemini, OpenAI-compatible, Anthropic): opened by configuration, held to a rate, counted."""

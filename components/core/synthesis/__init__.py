@@ -1,0 +1,1 @@
+"""New training rows from reference rows: generated, checked, deduplicated, merged."""

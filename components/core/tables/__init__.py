@@ -1,0 +1,1 @@
+"""Rows with named columns that live on disk or as a dataset on the Hub, by id and split."""
