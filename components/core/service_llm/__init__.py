@@ -1,1 +1,1 @@
-"""Language models behind an address (Gemini, OpenAI-compatible, Anthropic): opened by configuration, held to a rate, counted."""
+"""Service LLMs (Gemini, OpenAI-compatible, Anthropic): opened by configuration, held to a rate, counted."""
