@@ -9,7 +9,9 @@ from components.core.loop.config import LoopConfig
 from components.core.loop.history import Decision, Gain, History, Round, Usage
 
 
-def decide(earlier: Sequence[Round], latest: Round, loop: LoopConfig, thresholds: Mapping[str, float]) -> History:
+def decide(
+    earlier: Sequence[Round], latest: Round, loop: LoopConfig, thresholds: Mapping[str, float], judge: str = ""
+) -> History:
     """Add a round to those before, and say whether another one follows.
 
     The first that holds: `passed`, when the judge calls the model qualified; `plateau`, when no gain was shown in the
@@ -21,11 +23,12 @@ def decide(earlier: Sequence[Round], latest: Round, loop: LoopConfig, thresholds
         latest: The round that was judged last.
         loop: Budget and patience.
         thresholds: What similarity and precision must reach, in points.
+        judge: The service LLM that judged.
     """
     latest = latest.model_copy(update={"gain": _gain(earlier, latest, loop)})
     rounds = (*earlier, latest)
     decision, reason = _passed(latest) or _plateau(rounds, loop) or _budget(rounds, loop) or _continue(latest)
-    return History(rounds=rounds, thresholds=dict(thresholds), decision=decision, reason=reason)
+    return History(rounds=rounds, thresholds=dict(thresholds), judge=judge, decision=decision, reason=reason)
 
 
 def _gain(earlier: Sequence[Round], latest: Round, loop: LoopConfig) -> Gain | None:

@@ -91,6 +91,8 @@ class History(Result):
     rounds: tuple[Round, ...]
     thresholds: dict[str, float]
     """What similarity and precision must reach, in points."""
+    judge: str
+    """The service LLM that judged."""
     decision: Decision
     reason: str
     """One line that a person understands."""
@@ -104,6 +106,21 @@ class History(Result):
     def best(self) -> Round:
         """The round with the highest score; of equals the first."""
         return max(self.rounds, key=lambda each: each.score)
+
+    def flat_metrics(self) -> dict[str, float]:
+        """Numbers of the last round, for a metrics artifact."""
+        last, spent = self.last, self.spent
+        return {
+            "round": float(last.number),
+            "score": last.score,
+            "similarity": last.similarity.value,
+            "precision": last.precision.value,
+            "good_enough": last.coverage.value,
+            "train_rows": float(last.train_rows),
+            "synthetic_rows": float(last.synthetic_rows),
+            "calls": float(spent.calls),
+            "usd": spent.usd,
+        }
 
     @property
     def spent(self) -> Usage:

@@ -152,9 +152,7 @@ def _read_yaml(path: Path, sections: Collection[str]) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(section, dict) for section in tree.values()):
-        raise ConfigError(
-            f"{path} must hold sections ({', '.join(sections)}), each with `key: value` lines."
-        )
+        raise ConfigError(f"{path} must hold sections ({', '.join(sections)}), each with `key: value` lines.")
     return tree
 
 

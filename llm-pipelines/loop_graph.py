@@ -1,0 +1,239 @@
+"""The graph of the LLMOps loop: infer, judge, decide, and while it goes on generate, merge, retrain, infer, ...
+
+A pipeline has no loop whose length is not known, so every round is a pipeline of its own that holds the next one behind the
+decision to go on: a round that is not needed starts nothing.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from components.core.loop.recipe import LoopRecipe
+from components.generate_dataset import generate_dataset
+from components.infer_responses import infer_responses
+from components.judge_responses import judge_responses
+from components.merge_datasets import merge_datasets
+from kfp import dsl
+
+from components.decide_round import decide_round
+from components.evaluate_model import evaluate_model
+from components.fetch_dataset import fetch_dataset
+from components.finetune_model import finetune_model
+from components.qualify_model import qualify_model
+from components.register_model import register_model
+from components.tokenize_dataset import tokenize_dataset
+from components.upload_model import upload_model
+
+# mypy cannot follow a folder whose name has a hyphen.
+from .pods import Pods  # type: ignore[import-not-found]
+from .remote.steps import REFUSED_STEP  # type: ignore[import-not-found]
+
+LOOP = "llmops-loop-pipeline"
+TRAINING = ("task", "model", "data", "tokens", "training", "lora", "evaluation", "gate", "registry")
+"""Sections of the retraining that are pipeline parameters."""
+SECTIONS = ("loop", "inference", "judge", "data_gen", *TRAINING, "recipe_sections")
+"""All parameters that are sections; `recipe_sections` is what the registry records."""
+GATE = ("task", "model", "evaluation", "gate", "registry", "recipe_sections")
+"""Sections that the end of a loop needs."""
+
+
+class Outcome(NamedTuple):
+    """What a loop leaves for its user."""
+
+    outcome: dict
+    registration: dict
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What the steps of one round leave for the next, and for the end."""
+
+    decision: Any
+    history: Any
+    judgements: Any
+    dataset: Any = None
+    merged: Any = None
+    model_dir: Any = None
+
+
+def build_loop_pipeline(recipe: LoopRecipe, pods: Pods, reference_version: str = "") -> Any:
+    """The graph of a loop, ready to compile or to run.
+
+    Args:
+        recipe: All sections; the parameters' defaults are their values.
+        pods: What the steps' pods ask for.
+        reference_version: What the reference rows were when the run was asked for, so that the cache notices a change.
+    """
+    values = recipe.sections()
+    defaults = {**{name: values[name] for name in SECTIONS[:-1]}, "recipe_sections": {n: values[n] for n in TRAINING}}
+    graph = _Graph(pods)
+    first = graph.round_from(1, recipe.loop.max_rounds) if recipe.loop.max_rounds else None
+
+    def loop_pipeline(*given: Any) -> Outcome:
+        sections = dict(zip((*SECTIONS, "reference_version"), given, strict=True))
+        base = graph.judged(0, sections)
+        with dsl.If(base.decision == "passed", name="base-model-passed"):
+            ends = [graph.closed(base)]
+        if first is not None:
+            with dsl.Elif(base.decision == "continue", name="round-1"):
+                ends.append(first(**sections, history=base.history, judgements=base.judgements))
+        with dsl.Else(name="base-model-refused"):
+            ends.append(graph.closed(base))
+            ends[-1].set_display_name(REFUSED_STEP)
+        return _one_of(*ends)
+
+    parameters = [_parameter(name, dict, defaults[name]) for name in SECTIONS]
+    parameters.append(_parameter("reference_version", str, reference_version))
+    description = "Infer, judge and, until the model is good enough, generate, merge and retrain."
+    return dsl.pipeline(name=LOOP, description=description)(_with(loop_pipeline, parameters))
+
+
+class _Graph:
+    """Makes the rounds, the last one first: a pipeline may hold another one only when that is complete."""
+
+    def __init__(self, pods: Pods) -> None:
+        self.pods = pods
+        self.end = self._end()
+
+    def round_from(self, number: int, last: int) -> Any:
+        """The pipeline of a round, with those after it inside."""
+        next_one = self.round_from(number + 1, last) if number < last else None
+        names = (*SECTIONS, "reference_version", "history", "judgements")
+        names += () if number == 1 else ("merged",)
+
+        def a_round(*given: Any) -> Outcome:
+            inputs = dict(zip(names, given, strict=True))
+            sections = {name: inputs[name] for name in (*SECTIONS, "reference_version")}
+            found = self.retrained(number, sections, inputs["history"], inputs["judgements"], inputs.get("merged"))
+            ended = {name: sections[name] for name in GATE}
+            ended |= {"history": found.history, "dataset": found.dataset, "model_dir": found.model_dir}
+            if next_one is None:
+                done = self.end(**ended)
+                return Outcome(done.outputs["outcome"], done.outputs["registration"])
+            with dsl.If(found.decision == "continue", name=f"round-{number + 1}"):
+                more = {"history": found.history, "judgements": found.judgements, "merged": found.merged}
+                going_on = next_one(**sections, **more)
+            with dsl.Else(name=f"end-{number}"):
+                done = self.end(**ended)
+            return _one_of(going_on, done)
+
+        kinds = [_parameter(name, dict) for name in SECTIONS]
+        kinds += [_parameter("reference_version", str)]
+        kinds += [_parameter("history", dsl.Input[dsl.Artifact]), _parameter("judgements", dsl.Input[dsl.Dataset])]
+        kinds += [_parameter(name, dsl.Input[dsl.Dataset]) for name in names[len(kinds) :]]
+        return dsl.pipeline(name=f"round-{number}")(_with(a_round, kinds))
+
+    def judged(self, number: int, sections: Mapping[str, Any], **trained: Any) -> _Round:
+        """Answer the test rows with a model, have them judged, and decide."""
+        pods, loop = self.pods, sections["loop"]
+        earlier = {name: trained[name] for name in ("history", "generated", "dataset") if name in trained}
+        model = {"model_dir": trained["model_dir"]} if trained else {}
+        answered = pods.with_home(
+            pods.large(
+                infer_responses(
+                    number=number,
+                    loop=loop,
+                    inference=sections["inference"],
+                    reference_version=sections["reference_version"],
+                    **model,
+                )
+            )
+        )
+        responses = answered.outputs["output_responses"]
+        scored = pods.asking(judge_responses(number=number, judge=sections["judge"], responses=responses))
+        judgements = scored.outputs["output_judgements"]
+        decided = pods.small(decide_round(number=number, loop=loop, judgements=judgements, **earlier))
+        return _Round(
+            decision=decided.outputs["decision"],
+            history=decided.outputs["output_history"],
+            judgements=judgements,
+            dataset=trained.get("dataset"),
+            merged=trained.get("merged"),
+            model_dir=trained.get("model_dir"),
+        )
+
+    def retrained(self, number: int, sections: Mapping[str, Any], history: Any, judgements: Any, rows: Any) -> _Round:
+        """Generate rows, train the base model on all there are, and judge what came of it."""
+        pods, version = self.pods, sections["reference_version"]
+        loop, earlier = sections["loop"], {} if rows is None else {"rows": rows}
+        generated = pods.asking(
+            generate_dataset(
+                number=number,
+                loop=loop,
+                data_gen=sections["data_gen"],
+                reference_version=version,
+                history=history,
+                judgements=judgements,
+                **earlier,
+            )
+        ).outputs["output_generated"]
+        merged = pods.small(
+            merge_datasets(loop=loop, reference_version=version, generated=generated, **earlier)
+        ).outputs["output_merged"]
+        named = {name: sections[name] for name in ("task", "model")}
+        # what was merged says itself when it changes
+        fetched = pods.small(fetch_dataset(task=named["task"], data=sections["data"], source_version="", rows=merged))
+        dataset = fetched.outputs["output_dataset"]
+        tokenized = pods.small(tokenize_dataset(**named, tokens=sections["tokens"], dataset=dataset))
+        tuned = pods.tuning(
+            finetune_model(
+                **named,
+                training=sections["training"],
+                lora=sections["lora"],
+                tokens=tokenized.outputs["output_tokens"],
+            )
+        )
+        trained = {"history": history, "generated": generated, "dataset": dataset, "merged": merged}
+        return self.judged(number, sections, **trained, model_dir=tuned.outputs["output_model_dir"])
+
+    def closed(self, base: _Round) -> Any:
+        """The end of a loop that trained nothing."""
+        return self.pods.small(qualify_model(history=base.history))
+
+    def _end(self) -> Any:
+        """The pipeline that compares the last model with its base, and registers it where it may stand in."""
+        pods = self.pods
+        names = (*GATE, "history", "dataset", "model_dir")
+
+        def end(*given: Any) -> Outcome:
+            inputs = dict(zip(names, given, strict=True))
+            dataset, model_dir = inputs["dataset"], inputs["model_dir"]
+            gate = {name: inputs[name] for name in GATE[:-1]}
+            judged = pods.large(evaluate_model(**gate, dataset=dataset, tuned_model=model_dir))
+            qualified = pods.small(
+                qualify_model(history=inputs["history"], evaluation=judged.outputs["output_evaluation"])
+            )
+            found = {
+                "recipe": inputs["recipe_sections"],
+                "dataset": dataset,
+                "model_dir": model_dir,
+                "evaluation": qualified.outputs["output_evaluation"],
+            }
+            with dsl.If(qualified.outputs["verdict"] == "passed", name="qualified"):
+                uploaded = pods.small(upload_model(**found))
+                registered = pods.small(register_model(**found, published=uploaded.outputs["published"]))
+            with dsl.Else(name="not-qualified"):
+                refused = pods.small(register_model(**found, published={})).set_display_name(REFUSED_STEP)
+            registration = dsl.OneOf(registered.outputs["registration"], refused.outputs["registration"])
+            return Outcome(qualified.outputs["outcome"], registration)
+
+        kinds = [_parameter(name, dict) for name in GATE]
+        kinds += [_parameter("history", dsl.Input[dsl.Artifact]), _parameter("dataset", dsl.Input[dsl.Dataset])]
+        kinds.append(_parameter("model_dir", dsl.Input[dsl.Model]))
+        return dsl.pipeline(name="end-of-loop")(_with(end, kinds))
+
+
+def _one_of(*ends: Any) -> Outcome:
+    names = Outcome._fields
+    return Outcome(*(dsl.OneOf(*(each.outputs[name] for each in ends)) for name in names))
+
+
+def _parameter(name: str, kind: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=kind)
+
+
+def _with(function: Any, parameters: Sequence[inspect.Parameter]) -> Any:
+    """A function of `*given` as KFP reads it: with a name for each argument."""
+    function.__signature__ = inspect.Signature(list(parameters), return_annotation=Outcome)
+    return function
