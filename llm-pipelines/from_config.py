@@ -2,7 +2,7 @@
 
     from_config.configured(BatchInferenceConfig, "batch_inference", __doc__)      # -> the section and the settings
 
-A relative file that is not in the working directory is looked for here, so that `config/NAME.yaml` works from any folder.
+A relative file that is not in the working directory is looked for here: `config/NAME.yaml` works from any folder.
 """
 
 import sys

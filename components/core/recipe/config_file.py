@@ -114,7 +114,7 @@ def _is_bool(field: FieldInfo) -> bool:
 
 def _refuse_unknown_flags(others: Sequence[str], fields: Mapping[str, FieldInfo]) -> None:
     """What the parser did not know; a value is never shown, since it may be a secret."""
-    problems = []
+    problems: list[str] = []
     for flag in (each.partition("=")[0] for each in others):
         name = flag.lstrip("-").replace("-", "_")
         if not flag.startswith("--"):
