@@ -1,7 +1,7 @@
 """The graph of the LLMOps loop: infer, judge, decide, and while it goes on generate, merge, retrain, infer, ...
 
-A pipeline has no loop whose length is not known, so every round is a pipeline of its own that holds the next one behind the
-decision to go on: a round that is not needed starts nothing.
+A pipeline has no loop whose length is not known, so every round is a pipeline of its own that holds the next one
+behind the decision to go on: a round that is not needed starts nothing.
 """
 
 import inspect
@@ -9,17 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from components.core.loop.recipe import LoopRecipe
-from components.generate_dataset import generate_dataset
-from components.infer_responses import infer_responses
-from components.judge_responses import judge_responses
-from components.merge_datasets import merge_datasets
 from kfp import dsl
 
+from components.core.loop.recipe import LoopRecipe
 from components.decide_round import decide_round
 from components.evaluate_model import evaluate_model
 from components.fetch_dataset import fetch_dataset
 from components.finetune_model import finetune_model
+from components.generate_dataset import generate_dataset
+from components.infer_responses import infer_responses
+from components.judge_responses import judge_responses
+from components.merge_datasets import merge_datasets
 from components.qualify_model import qualify_model
 from components.register_model import register_model
 from components.tokenize_dataset import tokenize_dataset
@@ -134,6 +134,7 @@ class _Graph:
                 infer_responses(
                     number=number,
                     loop=loop,
+                    model=sections["model"],
                     inference=sections["inference"],
                     reference_version=sections["reference_version"],
                     **model,

@@ -37,6 +37,16 @@ class Judged(Result):
     """Mean of similarity and precision by a key of the prompt."""
     usage: Usage
 
+    def flat_metrics(self) -> dict[str, float]:
+        """Numbers for a metrics artifact."""
+        found = {"similarity": self.similarity, "precision": self.precision, "good_enough": self.coverage}
+        numbers = {name: points.value for name, points in found.items()}
+        return numbers | {
+            "qualified": float(self.qualification),
+            "calls": float(self.usage.calls),
+            "usd": self.usage.usd,
+        }
+
 
 class Generated(Result):
     """What was generated in a round."""
@@ -52,8 +62,8 @@ def prompt_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Mean of all similarity and precision scores by prompt; prompts that were not judged are left out.
 
     Args:
-        rows: As the judge writes them: `instructions`, and a list of scores (or none) in each of `similarity_scores` and
-            `precision_scores`.
+        rows: As the judge writes them: `instructions`, and a list of scores (or none) in each of `similarity_scores`
+            and `precision_scores`.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
@@ -115,7 +125,7 @@ def close_round(
     generated = read_result(Generated, generated_dir / GENERATED_FILE) if generated_dir else None
     latest = Round(
         number=number,
-        model=judged.model if number == 0 else f"{judged.model}, trained",
+        model=judged.model if number == 0 else f"trained{judged.model[judged.model.rfind('@') :]}",
         similarity=judged.similarity,
         precision=judged.precision,
         coverage=judged.coverage,

@@ -1,0 +1,111 @@
+"""A round's new training rows: generated, and merged with the reference rows and those of the rounds before."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.core.loop.config import LoopConfig
+from components.core.loop.history import History, Usage
+from components.core.loop.reference import resolve, work_name
+from components.core.loop.rounds import GENERATED_FILE, ROWS, Generated, write_result
+from components.core.settings import Settings
+from components.core.synthesis import DataGenConfig, DatasetMergeConfig, MergeResult, generate, merge
+from components.core.tables import read_rows, write_rows
+
+logger = logging.getLogger(__name__)
+
+
+def generate_round(
+    number: int,
+    loop: LoopConfig,
+    data_gen: Mapping[str, Any],
+    history: History,
+    judged_dir: Path,
+    rows_dir: Path | None,
+    output_dir: Path,
+    settings: Settings,
+) -> Generated:
+    """Generate rows after reference rows and rows that the model answered badly; one that is tried again goes on.
+
+    Args:
+        number: Of the round.
+        loop: Names the reference rows, and how many generated ones there may be.
+        data_gen: Keys of DataGenConfig, without those that are the loop's.
+        history: Rounds so far.
+        judged_dir: The judged answers of the model before.
+        rows_dir: Training rows of the round before; None in the first, which starts from the reference rows.
+        output_dir: Gets the new rows and generated.json.
+        settings: API keys, and where the work is kept meanwhile.
+
+    Raises:
+        PlatformError: As `generate`.
+    """
+    found, before = resolve(loop), history.last.synthetic_rows
+    wanted = int(data_gen.get("num_samples", DataGenConfig.model_fields["num_samples"].default))
+    if loop.max_synthetic_rows is not None:
+        wanted = min(wanted, loop.max_synthetic_rows - before)
+    name = work_name("generated", number, {**data_gen, "loop": loop, "judged": judged_dir, "rows": rows_dir})
+    config = DataGenConfig.model_validate(
+        {
+            **data_gen,
+            "num_samples": wanted,
+            # another order of seeds in each round
+            "seed": int(data_gen.get("seed", DataGenConfig.model_fields["seed"].default)) + number,
+            "reference_ds_id": str(rows_dir) if rows_dir else found.reference_ds_id,
+            "reference_ds_split": found.train_split,
+            "failed_ds_id": str(judged_dir),
+            "failed_ds_split": ROWS,
+            "similarity_threshold": history.thresholds["similarity"],
+            "precision_threshold": history.thresholds["precision"],
+            "test_ds_id": found.reference_ds_id,
+            "test_ds_split": found.test_split,
+            "synth_ds_id": name,
+            "synth_ds_split": found.train_split,
+        }
+    )
+    result = generate(config, settings)
+    write_rows(read_rows(name, found.train_split, settings), str(output_dir), found.train_split, settings)
+    usage = result.usage
+    made = Generated(
+        rows=result.rows,
+        total=before + result.rows,
+        usage=Usage(
+            calls=usage.requests, input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, usd=usage.cost
+        ),
+    )
+    write_result(made, output_dir / GENERATED_FILE)
+    return made
+
+
+def merge_round(
+    loop: LoopConfig, generated_dir: Path, rows_dir: Path | None, output_dir: Path, settings: Settings
+) -> MergeResult:
+    """Put the new rows below those so far; the test rows are the reference's, unchanged.
+
+    Args:
+        loop: Names the reference rows.
+        generated_dir: The new rows.
+        rows_dir: Training rows of the round before; None in the first, which starts from the reference rows.
+        output_dir: Gets a training and a test split.
+        settings: Where the Hub is.
+
+    Raises:
+        PlatformError: As `merge`.
+    """
+    found = resolve(loop)
+    config = DatasetMergeConfig(
+        ds1_id=str(rows_dir) if rows_dir else found.reference_ds_id,
+        ds1_split=found.train_split,
+        ds1_test_split=found.test_split,
+        ds2_id=str(generated_dir),
+        ds2_split=found.train_split,
+        result_ds_id=str(output_dir),
+        result_train_split=found.train_split,
+        result_test_split=found.test_split,
+    )
+    result = merge(config, settings)
+    logger.info(
+        "%d training rows, %d of them new", result.rows, result.kept.get(f"{generated_dir}:{found.train_split}", 0)
+    )
+    return result
