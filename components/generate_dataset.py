@@ -17,7 +17,7 @@ def generate_dataset(
     metrics: dsl.Output[dsl.Metrics],
     rows: dsl.Input[dsl.Dataset] = None,
 ):
-    """Have a service LLM write rows like the training rows so far (`rows`, else the reference's) and the failed ones."""
+    """Have a service LLM write rows like those so far (`rows`, else the reference's) and those that failed."""
     from pathlib import Path
 
     from components._step import log_metrics

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from components.core.errors import ConfigError
 from components.core.judging import JudgeConfig
 from components.core.loop.config import LoopConfig
-from components.core.recipe import Recipe, Section, build_recipe, flatten, read_catalogue
+from components.core.recipe import LoadedRecipe, Recipe, Section, build_recipe, flatten, read_catalogue
 from components.core.recipe.loading import Origins, explain, read_user
 from components.core.responses import BatchInferenceConfig
-from components.core.service_llm import ServiceLLMConfig
+from components.core.service_llm import ServiceLLMConfig, open_service_llm
+from components.core.settings import Settings
 from components.core.synthesis import DataGenConfig
 
 GIVEN: dict[str, dict[str, str]] = {
@@ -95,14 +96,20 @@ class LoopRecipe:
     """Of JudgeConfig, likewise."""
     data_gen: dict[str, Any]
     """Of DataGenConfig, likewise."""
-    recipe: Recipe
+    loaded: LoadedRecipe
     """Of the retraining."""
     origins: Origins
+
+    @property
+    def recipe(self) -> Recipe:
+        """The sections of the retraining."""
+        return self.loaded.recipe
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """All sections as plain values; what is none is left out, since a pipeline knows no null."""
         own = {"loop": self.loop.model_dump(mode="json", exclude_none=True)}
-        own |= {name: getattr(self, name) for name in _TOOLS}
+        for name in _TOOLS:
+            own[name] = {key: value for key, value in getattr(self, name).items() if value is not None}
         return own | self.recipe.model_dump(mode="json", exclude_none=True)
 
     def lines(self) -> Iterator[str]:
@@ -137,7 +144,7 @@ def load_loop(path: Path | None, overrides: Sequence[str], catalogue: Path | Non
         raise ConfigError(f"task.name={loaded.recipe.task.name}: a loop trains conversations only; leave it out.")
     tools = {name: _without_given(name, getattr(sections, name)) for name in _TOOLS}
     _check_prices(sections)
-    return LoopRecipe(loop=sections.loop, recipe=loaded.recipe, origins=loaded.origins | origins, **tools)
+    return LoopRecipe(loop=sections.loop, loaded=loaded, origins=loaded.origins | origins, **tools)
 
 
 def _refuse_given(user: Mapping[str, Any], origins: Origins) -> None:
@@ -202,3 +209,21 @@ def _check_prices(sections: LoopSections) -> None:
             f"loop.max_usd={sections.loop.max_usd:g} needs the service LLM's prices. Set judge.price_per_million_input "
             "and judge.price_per_million_output (USD), or limit loop.max_calls instead."
         )
+
+
+def check_service(loop: LoopRecipe, settings: Settings) -> None:
+    """Make sure, before anything runs here, that judge and generator can be asked.
+
+    Raises:
+        ConfigError: If the environment has no API key for one of them; the message says what to set.
+    """
+    for name in ("judge", "data_gen"):
+        values = getattr(loop, name)
+        config = ServiceLLMConfig.model_validate({key: values[key] for key in _SERVICE if key in values})
+        try:
+            open_service_llm(config, settings)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{name}: {error} Or name another service: {name}.provider=openai {name}.model=NAME "
+                f"{name}.base_url=http://... for any OpenAI-compatible server."
+            ) from error

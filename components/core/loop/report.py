@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from components.core.errors import StorageError
 from components.core.evaluation.charts import draw_axis, draw_curves, draw_interval, plot_bounds
+from components.core.evaluation.summary import align
 from components.core.loop.history import Gain, History, Points, Round
 
 REPORT_FILE = "report.html"
@@ -84,6 +85,20 @@ def summarize_loop(history: History) -> str:
             ]
         )
         + "\n"
+    )
+
+
+def print_rounds(history: History) -> str:
+    """The rounds as lines of a terminal."""
+    spent = history.spent
+    lines = align(table(history))
+    return "\n".join(
+        [
+            "Points of 100 by the service LLM's judgement, with intervals",
+            *lines,
+            f"Needed: {_needed(history)}. Spent: {spent.calls:,} calls, {spent.input_tokens + spent.output_tokens:,} "
+            f"tokens, {spent.usd:.2f} USD.",
+        ]
     )
 
 

@@ -11,7 +11,7 @@ from components.core.loop.history import Points, Usage
 from components.core.loop.reference import work_name
 from components.core.loop.rounds import JUDGED_FILE, ROWS, Judged, prompt_scores, write_result
 from components.core.settings import Settings
-from components.core.tables import read_rows, write_rows
+from components.core.tables import write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +35,15 @@ def judge_round(
     given = {"lm_response_ds_id": str(responses_dir), "lm_response_ds_split": ROWS}
     config = JudgeConfig.model_validate({**sections, **given, "eval_ds_id": name, "eval_ds_split": ROWS})
     result = judge(config, settings)
-    rows = read_rows(name, ROWS, settings)
+    rows, usage = result.rows, result.usage
     write_rows(rows, str(output_dir), ROWS, settings)
-    usage = result.usage
     judged = Judged(
         model=f"{rows[0]['model_id']}@{str(rows[0]['model_sha'])[:12]}",
         judge=config.label,
         similarity=_points(result.similarity),
         precision=_points(result.precision),
         coverage=_points(result.coverage),
-        qualification=result.word == "qualified",
+        qualification=result.verdict.word == "qualified",
         thresholds={"similarity": config.avg_similarity_threshold, "precision": config.avg_precision_threshold},
         prompts=prompt_scores(rows),
         usage=Usage(
