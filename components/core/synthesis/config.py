@@ -50,7 +50,7 @@ class DataGenConfig(ServiceLLMConfig):
     """Calls under way at a time."""
     seed: int = 42
     """Seed of the order in which reference and failed rows are used."""
-    near_duplicate_similarity: Similarity = 0.7
+    near_duplicate_similarity: Similarity = 0.6
     """Similarity (word pairs) from which two prompts count as the same."""
     max_tokens: Annotated[int, Field(ge=1)] = 4096
     """Longest answer of the service LLM, in tokens; it holds `samples_per_call` rows."""
