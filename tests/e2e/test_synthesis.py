@@ -211,7 +211,7 @@ def test_failed_rows_are_seeds_and_failed_test_rows_only_point_at_some(server, h
         {"instructions": TEST, "target_responses": "None.", **scores},
     ]
     (home / "judged").mkdir()
-    (home / "judged/batch_infer.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judged))
+    (home / "judged/eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in judged))
     result = run(server, home, failed_ds_id=str(home / "judged"))
     assert sum("Say what a failed prompt is" in call.prompt for call in server.calls) >= 1
     assert all(TEST not in call.prompt for call in server.calls)

@@ -35,7 +35,7 @@ def test_the_defaults_of_the_specification():
         (["--reference_ds_split", "test_sft"], "is also a test split"),
         (["--more_test_sets", "[HuggingFaceH4/no_robots:train_sft]"], "is also a test split"),
         (["--num_samples", "0"], "num_samples='0' on the command line"),
-        (["--similarity_threshold", "101"], "similarity_threshold"),
+        (["--avg_similarity_threshold", "101"], "avg_similarity_threshold"),
         (["--provider", "openai", "--model", ""], "model"),
     ],
 )

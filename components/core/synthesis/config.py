@@ -24,11 +24,11 @@ class DataGenConfig(ServiceLLMConfig):
     """Its split; never a test split."""
     failed_ds_id: DatasetId | None = None
     """Judged answers of the local model (what evaluation.py wrote); none takes reference rows only."""
-    failed_ds_split: Split = "batch_infer"
+    failed_ds_split: Split = "eval"
     """Their split."""
-    similarity_threshold: Score = 90
+    avg_similarity_threshold: Score = 90
     """A judged row counts as failed when its mean similarity is below this ..."""
-    precision_threshold: Score = 90
+    avg_precision_threshold: Score = 90
     """... or its mean precision is below this."""
     failed_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the calls that start from a failed row, where there are any."""

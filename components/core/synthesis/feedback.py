@@ -17,6 +17,8 @@ from components.core.tasks.prompt import PROMPT_FILE
 from components.core.tasks.qa_rows import parse_qa_row
 
 CATEGORY = "feedback"
+_MARKS = ("[EMAIL]", "[KEY]", "[CARD]", "[IBAN]")
+"""What the endpoint writes in place of private things."""
 _CARD = re.compile(r"(?<![\d.,-])(?:\d[ -]?){12,18}\d(?![\d.,-]?\d)")
 
 
@@ -84,6 +86,8 @@ def _convert(raw: Mapping[str, Any], place: Place, prompt: Prompt) -> ChatRow | 
         {"role": "user", "content": prompt.render(row["context"], row["question"])},
         {"role": "assistant", "content": texts[0] if texts else prompt.no_answer_text},
     ]
+    if any(mark in messages[1]["content"] for mark in _MARKS):
+        return BadRow(place, "its answer was redacted: it would teach the mark", "private")
     return parse_row({"messages": messages, "prompt_id": row["id"], **facts}, place)
 
 

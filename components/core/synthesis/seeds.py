@@ -126,7 +126,7 @@ def failed_rows(judged: Sequence[Mapping[str, Any]], config: DataGenConfig) -> l
     for instruction, rows in found.items():
         means = [_mean([score for _, row in rows for score in _numbers(row[name])]) for name in _SCORES]
         judgements += any(mean is not None for mean in means)
-        limits = (config.similarity_threshold, config.precision_threshold)
+        limits = (config.avg_similarity_threshold, config.avg_precision_threshold)
         if not any(mean is not None and mean < limit for mean, limit in zip(means, limits, strict=True)):
             continue
         number, first = rows[0]
