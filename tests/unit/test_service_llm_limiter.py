@@ -73,3 +73,19 @@ def test_a_pause_holds_every_caller():
     times = starts(60, 2, seconds_per_call=1.0, workers=4, pause_at=30.0)
     assert max(after - before for before, after in zip(times, times[1:], strict=False)) >= 30
     assert most_in_a_minute(times) <= 60
+
+
+def test_callers_are_served_in_the_order_in_which_they_came():
+    clock, served = ManualClock(), []
+    limiter = RateLimiter(60, clock=clock, sleep=clock.sleep)
+
+    async def caller(name: int) -> None:
+        for _ in range(10):
+            await limiter.wait()
+            served.append(name)
+
+    async def main() -> None:
+        await clock.run(asyncio.ensure_future(asyncio.gather(*(caller(name) for name in range(4)))))
+
+    asyncio.run(main())
+    assert served == [0, 1, 2, 3] * 10

@@ -9,10 +9,16 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
-from components.core.errors import ServiceLLMError
 from components.core.service_llm.clients import Client, find_key, open_client
 from components.core.service_llm.config import ServiceLLMConfig
-from components.core.service_llm.failures import as_user_error, is_transient, reason, retry_after, wait_seconds
+from components.core.service_llm.failures import (
+    MalformedReplies,
+    as_user_error,
+    is_transient,
+    reason,
+    retry_after,
+    wait_seconds,
+)
 from components.core.service_llm.json_replies import read_json
 from components.core.service_llm.limiter import RateLimiter
 from components.core.settings import Settings
@@ -123,7 +129,7 @@ class ServiceLLM:
         """An answer in JSON of the wanted kind; the prompt must ask for it.
 
         Raises:
-            ServiceLLMError: If no attempt brought valid JSON, with the last reason; else as `ask`.
+            MalformedReplies: If no attempt brought valid JSON, with the last reason; a ServiceLLMError as all of `ask`.
         """
         spent_in = spent_out = 0
         asked: list[tuple[str, str]] = list(messages)
@@ -139,7 +145,12 @@ class ServiceLLM:
             shown = [("assistant", reply.text[:_SHOWN_AGAIN])] if reply.text.strip() else []
             wish = f"Your answer could not be read: {wrong}. Answer again with the JSON object only."
             asked = [*messages, *shown, ("user", wish)] if shown else list(messages)
-        raise ServiceLLMError(f"{self._where} gave no valid JSON in {attempts} attempts; the last time: {wrong}.")
+        raise MalformedReplies(
+            f"{self._where} gave no valid JSON in {attempts} attempts; the last time: {wrong}.",
+            input_tokens=spent_in,
+            output_tokens=spent_out,
+            calls=attempts,
+        )
 
     async def _send(self, messages: Messages) -> Reply:
         model = self._open().model

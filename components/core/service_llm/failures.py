@@ -23,6 +23,14 @@ class ServiceRefused(ServiceLLMError):
     """The service lets us ask nothing at all: key, model, address or account; trying again is of no use."""
 
 
+class MalformedReplies(ServiceLLMError):
+    """The service answered, and never with what was asked for; what those answers cost."""
+
+    def __init__(self, message: str, *, input_tokens: int, output_tokens: int, calls: int) -> None:
+        super().__init__(message)
+        self.input_tokens, self.output_tokens, self.calls = input_tokens, output_tokens, calls
+
+
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what it came from; the clients wrap some several times."""
     while error is not None:

@@ -35,23 +35,29 @@ class RateLimiter:
         self._starts: deque[float] = deque(maxlen=per_minute)
         self._slot = -float("inf")
         self._paused_until = -float("inf")
+        self._lock: asyncio.Lock | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def wait(self) -> None:
-        """Return when the next call may start."""
-        while True:
-            start = self._next()
-            delay = start - self._clock()
-            if delay <= 0:
-                break
-            # asked again afterwards: others may have started, or a pause begun, meanwhile
-            await self._sleep(delay)
-        now = self._clock()
-        self._slot = max(self._slot, now - _CATCH_UP * self._interval) + self._interval
-        self._starts.append(now)
+        """Return when the next call may start; callers are served in the order in which they came."""
+        # whoever waits for the next start holds the turn: callers that come back fast would overtake him for ever
+        async with self._turn():
+            while (delay := self._next() - self._clock()) > 0:
+                # looked at again afterwards: a pause may have begun meanwhile
+                await self._sleep(delay)
+            now = self._clock()
+            self._slot = max(self._slot, now - _CATCH_UP * self._interval) + self._interval
+            self._starts.append(now)
 
     def pause(self, seconds: float) -> None:
         """Let no call start for so long; what a service asks for with Retry-After."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def _turn(self) -> asyncio.Lock:
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._loop is not loop:
+            self._lock, self._loop = asyncio.Lock(), loop
+        return self._lock
 
     def _next(self) -> float:
         full = len(self._starts) == self.per_minute
