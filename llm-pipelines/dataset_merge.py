@@ -1,0 +1,41 @@
+"""Make one dataset of two, or of one and users' feedback: checked, without copies and without test rows.
+
+`python -m llm-pipelines.dataset_merge --from-config FILE [--key value]`; every key of the file is a flag, which wins.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also as a plain script, from any folder
+
+from components.core.errors import user_errors
+
+_SHOWN = 5
+
+
+def main() -> None:
+    """Merge, write and say what was left out, with row numbers."""
+    configured = importlib.import_module("llm-pipelines.from_config").configured
+    with user_errors():
+        from components.core.synthesis import DatasetMergeConfig, merge, say_counts
+
+        config, settings = configured(DatasetMergeConfig, "dataset_merge", __doc__)
+        result = merge(config, settings)
+        for name, rows in result.kept.items():
+            print(f"{rows:>8,} rows of {name}")
+        print(
+            f"{result.rows:>8,} rows in {config.result_train_split}, {result.test_rows:,} in {config.result_test_split}"
+        )
+        print(f"Left out: {say_counts(result.counts())}.")
+        for reason in result.counts():
+            shown = [each for each in result.dropped if each.reason == reason]
+            for each in shown[:_SHOWN]:
+                print(f"  {each.place}: {each.message}")
+            if len(shown) > _SHOWN:
+                print(f"  and {len(shown) - _SHOWN:,} more like it")
+        print(f"Rows   {result.where}\nReport {result.report}")
+
+
+if __name__ == "__main__":
+    main()
