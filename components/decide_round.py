@@ -19,8 +19,11 @@ def decide_round(
     history: dsl.Input[dsl.Artifact] = None,
     generated: dsl.Input[dsl.Dataset] = None,
     dataset: dsl.Input[dsl.Dataset] = None,
-) -> NamedTuple("Decision", [("decision", str)]):
-    """Add a round to those before, say whether another one follows, and write the loop's report."""
+) -> NamedTuple("Decision", [("decision", str), ("rows_before", int), ("rows_left", int)]):
+    """Add a round to those before, say whether another one follows, and write the loop's report.
+
+    `rows_before` are generated so far, and `rows_left` may follow; below 0 there is no limit.
+    """
     import shutil
     from pathlib import Path
 
@@ -31,12 +34,12 @@ def decide_round(
     log_to_stdout()
     with user_errors():
         from components.core.loop import LoopConfig
-        from components.core.loop.rounds import close_round
+        from components.core.loop.rounds import close_round, rows_left
 
-        folder = Path(output_history.path)
+        folder, config = Path(output_history.path), LoopConfig.model_validate(loop)
         found = close_round(
             number,
-            LoopConfig.model_validate(loop),
+            config,
             Path(judgements.path),
             *(Path(each.path) if each else None for each in (history, generated, dataset)),
             folder,
@@ -44,4 +47,4 @@ def decide_round(
         shutil.copyfile(folder / "report.html", report.path)
         shutil.copyfile(folder / "report.md", summary.path)
         log_metrics(metrics, found.flat_metrics())
-        return (found.decision,)
+        return (found.decision, found.last.synthetic_rows, rows_left(config, found))

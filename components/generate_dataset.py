@@ -8,10 +8,11 @@ from components._step import step
 @step
 def generate_dataset(
     number: int,
-    loop: dict,
+    reference: dict,
     data_gen: dict,
     reference_version: str,
-    history: dsl.Input[dsl.Artifact],
+    rows_before: int,
+    rows_left: int,
     judgements: dsl.Input[dsl.Dataset],
     output_generated: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
@@ -26,15 +27,16 @@ def generate_dataset(
 
     log_to_stdout()
     with user_errors():
-        from components.core.loop import LoopConfig, read_history
+        from components.core.loop import ReferenceConfig
         from components.core.loop.growing import generate_round
         from components.core.settings import load_settings
 
         result = generate_round(
             number,
-            LoopConfig.model_validate(loop),
+            ReferenceConfig.model_validate(reference),
             data_gen,
-            read_history(Path(history.path)),
+            rows_before,
+            rows_left,
             Path(judgements.path),
             Path(rows.path) if rows else None,
             Path(output_generated.path),

@@ -8,7 +8,7 @@ from components._step import step
 @step
 def infer_responses(
     number: int,
-    loop: dict,
+    reference: dict,
     model: dict,
     inference: dict,
     reference_version: str,
@@ -25,14 +25,14 @@ def infer_responses(
 
     log_to_stdout()
     with user_errors():
-        from components.core.loop import LoopConfig
+        from components.core.loop import ReferenceConfig
         from components.core.loop.answering import infer_round
         from components.core.recipe import ModelConfig
         from components.core.settings import load_settings
 
         result = infer_round(
             number,
-            LoopConfig.model_validate(loop),
+            ReferenceConfig.model_validate(reference),
             ModelConfig.model_validate(model),
             inference,
             Path(model_dir.path) if model_dir else None,

@@ -7,7 +7,7 @@ from components._step import step
 
 @step
 def merge_datasets(
-    loop: dict,
+    reference: dict,
     reference_version: str,
     generated: dsl.Input[dsl.Dataset],
     output_merged: dsl.Output[dsl.Dataset],
@@ -23,12 +23,12 @@ def merge_datasets(
 
     log_to_stdout()
     with user_errors():
-        from components.core.loop import LoopConfig
+        from components.core.loop import ReferenceConfig
         from components.core.loop.growing import merge_round
         from components.core.settings import load_settings
 
         result = merge_round(
-            LoopConfig.model_validate(loop),
+            ReferenceConfig.model_validate(reference),
             Path(generated.path),
             Path(rows.path) if rows else None,
             Path(output_merged.path),

@@ -67,7 +67,7 @@ def main(
         elif host:
             if check_gpus:
                 check_fits(loop.loaded, settings)
-            pipeline = build_loop_pipeline(loop, _pods(loop, settings), reference_version(loop.loop, settings))
+            pipeline = build_loop_pipeline(loop, _pods(loop, settings), reference_version(loop.reference, settings))
             launching = Launch(experiment, run_name, wait, follow_logs, cancel_on_interrupt)
             sys.exit(launch(pipeline, connect(host, namespace, settings), launching, cache))
         else:
@@ -82,7 +82,7 @@ def _run_here(loop: LoopRecipe, settings: Settings, cache: bool) -> int:
     from components.core.registry.hub import check_write_access
 
     check_service(loop, settings)
-    version = reference_version(loop.loop, settings)
+    version = reference_version(loop.reference, settings)
     check_write_access(settings)
     # what fails here fails again, checkpoints are files, and there are no pods to shape
     resources = loop.recipe.resources.model_copy(update={"retries": 0, "checkpoint_volume": None})

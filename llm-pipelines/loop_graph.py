@@ -4,6 +4,7 @@ A pipeline has no loop whose length is not known, so every round is a pipeline o
 behind the decision to go on: a round that is not needed starts nothing.
 """
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +33,15 @@ from .remote.steps import REFUSED_STEP  # type: ignore[import-not-found]
 LOOP = "llmops-loop-pipeline"
 TRAINING = ("task", "model", "data", "tokens", "training", "lora", "evaluation", "gate", "registry")
 """Sections of the retraining that are pipeline parameters."""
-SECTIONS = ("loop", "inference", "judge", "data_gen", *TRAINING, "recipe_sections")
+SECTIONS = ("reference", "loop", "inference", "judge", "data_gen", *TRAINING, "recipe_sections")
 """All parameters that are sections; `recipe_sections` is what the registry records."""
+HANDED_ON = {
+    "history": dsl.Input[dsl.Artifact],
+    "judgements": dsl.Input[dsl.Dataset],
+    "rows_before": int,
+    "rows_left": int,
+}
+"""What a round gets from the one before, beside its training rows, which the base model has not."""
 GATE = ("task", "model", "evaluation", "gate", "registry", "recipe_sections")
 """Sections that the end of a loop needs."""
 
@@ -49,12 +57,18 @@ class Outcome(NamedTuple):
 class _Round:
     """What the steps of one round leave for the next, and for the end."""
 
-    decision: Any
-    history: Any
+    decided: Any
+    """Outputs of the decision."""
     judgements: Any
     dataset: Any = None
     merged: Any = None
     model_dir: Any = None
+
+    def handed_on(self) -> dict[str, Any]:
+        """What the next round needs of it, beside the training rows."""
+        decided = self.decided
+        found = {name: decided[name] for name in ("rows_before", "rows_left")}
+        return {"history": decided["output_history"], "judgements": self.judgements, **found}
 
 
 def build_loop_pipeline(recipe: LoopRecipe, pods: Pods, reference_version: str = "") -> Any:
@@ -73,11 +87,11 @@ def build_loop_pipeline(recipe: LoopRecipe, pods: Pods, reference_version: str =
     def loop_pipeline(*given: Any) -> Outcome:
         sections = dict(zip((*SECTIONS, "reference_version"), given, strict=True))
         base = graph.judged(0, sections)
-        with dsl.If(base.decision == "passed", name="base-model-passed"):
+        with dsl.If(base.decided["decision"] == "passed", name="base-model-passed"):
             ends = [graph.closed(base)]
         if first is not None:
-            with dsl.Elif(base.decision == "continue", name="round-1"):
-                ends.append(first(**sections, history=base.history, judgements=base.judgements))
+            with dsl.Elif(base.decided["decision"] == "continue", name="round-1"):
+                ends.append(first(**sections, **base.handed_on()))
         with dsl.Else(name="base-model-refused"):
             ends.append(graph.closed(base))
             ends[-1].set_display_name(REFUSED_STEP)
@@ -94,106 +108,88 @@ class _Graph:
 
     def __init__(self, pods: Pods) -> None:
         self.pods = pods
-        self.end = self._end()
 
     def round_from(self, number: int, last: int) -> Any:
         """The pipeline of a round, with those after it inside."""
         next_one = self.round_from(number + 1, last) if number < last else None
-        names = (*SECTIONS, "reference_version", "history", "judgements")
+        end = self._end(number)
+        names = (*SECTIONS, "reference_version", *HANDED_ON)
         names += () if number == 1 else ("merged",)
 
         def a_round(*given: Any) -> Outcome:
             inputs = dict(zip(names, given, strict=True))
             sections = {name: inputs[name] for name in (*SECTIONS, "reference_version")}
-            found = self.retrained(number, sections, inputs["history"], inputs["judgements"], inputs.get("merged"))
+            found = self.retrained(
+                number, sections, {name: each for name, each in inputs.items() if name not in sections}
+            )
             ended = {name: sections[name] for name in GATE}
-            ended |= {"history": found.history, "dataset": found.dataset, "model_dir": found.model_dir}
+            ended |= {
+                "history": found.decided["output_history"],
+                "dataset": found.dataset,
+                "model_dir": found.model_dir,
+            }
             if next_one is None:
-                done = self.end(**ended)
+                done = end(**ended)
                 return Outcome(done.outputs["outcome"], done.outputs["registration"])
-            with dsl.If(found.decision == "continue", name=f"round-{number + 1}"):
-                more = {"history": found.history, "judgements": found.judgements, "merged": found.merged}
-                going_on = next_one(**sections, **more)
+            with dsl.If(found.decided["decision"] == "continue", name=f"round-{number + 1}"):
+                going_on = next_one(**sections, **found.handed_on(), merged=found.merged)
             with dsl.Else(name=f"end-{number}"):
-                done = self.end(**ended)
+                done = end(**ended)
             return _one_of(going_on, done)
 
         kinds = [_parameter(name, dict) for name in SECTIONS]
         kinds += [_parameter("reference_version", str)]
-        kinds += [_parameter("history", dsl.Input[dsl.Artifact]), _parameter("judgements", dsl.Input[dsl.Dataset])]
+        kinds += [_parameter(name, kind) for name, kind in HANDED_ON.items()]
         kinds += [_parameter(name, dsl.Input[dsl.Dataset]) for name in names[len(kinds) :]]
         return dsl.pipeline(name=f"round-{number}")(_with(a_round, kinds))
 
     def judged(self, number: int, sections: Mapping[str, Any], **trained: Any) -> _Round:
         """Answer the test rows with a model, have them judged, and decide."""
-        pods, loop = self.pods, sections["loop"]
+        pods, of_round = self.pods, {"number": number}
         earlier = {name: trained[name] for name in ("history", "generated", "dataset") if name in trained}
-        model = {"model_dir": trained["model_dir"]} if trained else {}
-        answered = pods.with_home(
-            pods.large(
-                infer_responses(
-                    number=number,
-                    loop=loop,
-                    model=sections["model"],
-                    inference=sections["inference"],
-                    reference_version=sections["reference_version"],
-                    **model,
-                )
-            )
-        )
+        asked = {name: sections[name] for name in ("reference", "model", "inference", "reference_version")}
+        asked |= {"model_dir": trained["model_dir"]} if trained else {}
+        answered = pods.with_home(pods.large(_named(infer_responses, number)(**of_round, **asked)))
         responses = answered.outputs["output_responses"]
-        scored = pods.asking(judge_responses(number=number, judge=sections["judge"], responses=responses))
-        judgements = scored.outputs["output_judgements"]
-        decided = pods.small(decide_round(number=number, loop=loop, judgements=judgements, **earlier))
-        return _Round(
-            decision=decided.outputs["decision"],
-            history=decided.outputs["output_history"],
-            judgements=judgements,
-            dataset=trained.get("dataset"),
-            merged=trained.get("merged"),
-            model_dir=trained.get("model_dir"),
-        )
+        scored = _named(judge_responses, number)(**of_round, judge=sections["judge"], responses=responses)
+        judgements = pods.asking(scored).outputs["output_judgements"]
+        decided = _named(decide_round, number)(**of_round, loop=sections["loop"], judgements=judgements, **earlier)
+        kept = {name: trained.get(name) for name in ("dataset", "merged", "model_dir")}
+        return _Round(pods.small(decided).outputs, judgements, **kept)
 
-    def retrained(self, number: int, sections: Mapping[str, Any], history: Any, judgements: Any, rows: Any) -> _Round:
-        """Generate rows, train the base model on all there are, and judge what came of it."""
-        pods, version = self.pods, sections["reference_version"]
-        loop, earlier = sections["loop"], {} if rows is None else {"rows": rows}
-        generated = pods.asking(
-            generate_dataset(
-                number=number,
-                loop=loop,
-                data_gen=sections["data_gen"],
-                reference_version=version,
-                history=history,
-                judgements=judgements,
-                **earlier,
-            )
-        ).outputs["output_generated"]
-        merged = pods.small(
-            merge_datasets(loop=loop, reference_version=version, generated=generated, **earlier)
-        ).outputs["output_merged"]
-        named = {name: sections[name] for name in ("task", "model")}
-        # what was merged says itself when it changes
-        fetched = pods.small(fetch_dataset(task=named["task"], data=sections["data"], source_version="", rows=merged))
-        dataset = fetched.outputs["output_dataset"]
-        tokenized = pods.small(tokenize_dataset(**named, tokens=sections["tokens"], dataset=dataset))
-        tuned = pods.tuning(
-            finetune_model(
-                **named,
-                training=sections["training"],
-                lora=sections["lora"],
-                tokens=tokenized.outputs["output_tokens"],
-            )
-        )
-        trained = {"history": history, "generated": generated, "dataset": dataset, "merged": merged}
+    def retrained(self, number: int, sections: Mapping[str, Any], before: Mapping[str, Any]) -> _Round:
+        """Generate rows, train the base model on all there are, and judge what came of it.
+
+        Args:
+            number: Of the round.
+            sections: All sections.
+            before: What the round before handed on, its training rows as `merged`.
+        """
+        pods, named = self.pods, {name: sections[name] for name in ("task", "model")}
+        of_reference = {name: sections[name] for name in ("reference", "reference_version")}
+        of_reference |= {"rows": before["merged"]} if "merged" in before else {}
+        asked = {name: before[name] for name in ("judgements", "rows_before", "rows_left")}
+        made = _named(generate_dataset, number)(number=number, data_gen=sections["data_gen"], **of_reference, **asked)
+        generated = pods.asking(made).outputs["output_generated"]
+        merged = pods.small(_named(merge_datasets, number)(generated=generated, **of_reference)).outputs[
+            "output_merged"
+        ]
+        # the merged rows say themselves when they change
+        prepared = {"task": named["task"], "data": sections["data"], "source_version": "", "rows": merged}
+        dataset = pods.small(_named(fetch_dataset, number)(**prepared)).outputs["output_dataset"]
+        tokenized = _named(tokenize_dataset, number)(**named, tokens=sections["tokens"], dataset=dataset)
+        tokens = pods.small(tokenized).outputs["output_tokens"]
+        taught = {name: sections[name] for name in ("training", "lora")}
+        tuned = pods.tuning(_named(finetune_model, number)(**named, **taught, tokens=tokens))
+        trained = {"history": before["history"], "generated": generated, "dataset": dataset, "merged": merged}
         return self.judged(number, sections, **trained, model_dir=tuned.outputs["output_model_dir"])
 
     def closed(self, base: _Round) -> Any:
         """The end of a loop that trained nothing."""
-        return self.pods.small(qualify_model(history=base.history))
+        return self.pods.small(_named(qualify_model, 0)(history=base.decided["output_history"]))
 
-    def _end(self) -> Any:
-        """The pipeline that compares the last model with its base, and registers it where it may stand in."""
+    def _end(self, number: int) -> Any:
+        """The pipeline that compares a round's model with its base, and registers it where it may stand in."""
         pods = self.pods
         names = (*GATE, "history", "dataset", "model_dir")
 
@@ -201,9 +197,9 @@ class _Graph:
             inputs = dict(zip(names, given, strict=True))
             dataset, model_dir = inputs["dataset"], inputs["model_dir"]
             gate = {name: inputs[name] for name in GATE[:-1]}
-            judged = pods.large(evaluate_model(**gate, dataset=dataset, tuned_model=model_dir))
+            judged = pods.large(_named(evaluate_model, number)(**gate, dataset=dataset, tuned_model=model_dir))
             qualified = pods.small(
-                qualify_model(history=inputs["history"], evaluation=judged.outputs["output_evaluation"])
+                _named(qualify_model, number)(history=inputs["history"], evaluation=judged.outputs["output_evaluation"])
             )
             found = {
                 "recipe": inputs["recipe_sections"],
@@ -211,18 +207,27 @@ class _Graph:
                 "model_dir": model_dir,
                 "evaluation": qualified.outputs["output_evaluation"],
             }
+            register = _named(register_model, number)
             with dsl.If(qualified.outputs["verdict"] == "passed", name="qualified"):
-                uploaded = pods.small(upload_model(**found))
-                registered = pods.small(register_model(**found, published=uploaded.outputs["published"]))
+                uploaded = pods.small(_named(upload_model, number)(**found))
+                registered = pods.small(register(**found, published=uploaded.outputs["published"]))
             with dsl.Else(name="not-qualified"):
-                refused = pods.small(register_model(**found, published={})).set_display_name(REFUSED_STEP)
+                refused = pods.small(_named(register_model, number, REFUSED_STEP)(**found, published={}))
+                refused.set_display_name(REFUSED_STEP)
             registration = dsl.OneOf(registered.outputs["registration"], refused.outputs["registration"])
             return Outcome(qualified.outputs["outcome"], registration)
 
         kinds = [_parameter(name, dict) for name in GATE]
         kinds += [_parameter("history", dsl.Input[dsl.Artifact]), _parameter("dataset", dsl.Input[dsl.Dataset])]
         kinds.append(_parameter("model_dir", dsl.Input[dsl.Model]))
-        return dsl.pipeline(name="end-of-loop")(_with(end, kinds))
+        return dsl.pipeline(name=f"end-{number}")(_with(end, kinds))
+
+
+def _named(component: Any, number: int, name: str | None = None) -> Any:
+    """A component by the name of its round: the same one whatever rounds there are, as the local cache asks for."""
+    found = copy.deepcopy(component)
+    found.name = found.component_spec.name = f"round-{number}-{name or component.name}"
+    return found
 
 
 def _one_of(*ends: Any) -> Outcome:

@@ -55,7 +55,9 @@ def _varied(turns: list[dict[str, str]], source: random.Random) -> list[dict[str
     """The same conversation with another name and number wherever the answer repeats one of the question."""
     said, answered = (set(_WORD.findall(turns[place]["content"])) for place in (0, -1))
     words = {text: str(source.randint(1, 999)) if text.isdigit() else invented_name(source) for text in said & answered}
-    return [{**turn, "content": _WORD.sub(lambda found: words.get(found[0], found[0]), turn["content"])} for turn in turns]
+    return [
+        {**turn, "content": _WORD.sub(lambda found: words.get(found[0], found[0]), turn["content"])} for turn in turns
+    ]
 
 
 def invented_name(source: random.Random) -> str:

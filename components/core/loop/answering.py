@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.errors import StorageError
-from components.core.loop.config import LoopConfig
+from components.core.loop.config import ReferenceConfig
 from components.core.loop.reference import resolve, work_name
 from components.core.loop.rounds import ROWS
 from components.core.recipe import ModelConfig
@@ -26,7 +26,7 @@ _OF_ANOTHER_USE = (PROMPT_FILE, "manifest.json", "model_info.json")
 
 def infer_round(
     number: int,
-    loop: LoopConfig,
+    reference: ReferenceConfig,
     model: ModelConfig,
     inference: Mapping[str, Any],
     model_dir: Path | None,
@@ -37,7 +37,7 @@ def infer_round(
 
     Args:
         number: Of the round.
-        loop: Names the test rows.
+        reference: Names the test rows.
         model: The base model, which answers where nothing is trained yet.
         inference: Keys of BatchInferenceConfig, without those that are the loop's.
         model_dir: The trained model; None for the base model.
@@ -47,15 +47,15 @@ def infer_round(
     Raises:
         PlatformError: As `infer`.
     """
-    found = resolve(loop)
+    found = resolve(reference)
     asked = str(model_dir) if model_dir else _base(model, settings)
-    name = work_name("answers", number, {**inference, "loop": loop, "model": asked})
+    name = work_name("answers", number, {**inference, "reference": reference, "model": asked})
     config = BatchInferenceConfig.model_validate(
         {
             **inference,
             "ft_model_id": asked,
             "ft_model_revision": model.revision or "main",
-            "test_ds_id": found.reference_ds_id,
+            "test_ds_id": found.dataset_id,
             "test_ds_split": found.test_split,
             "lm_response_ds_id": name,
             "lm_response_ds_split": ROWS,

@@ -1,4 +1,4 @@
-"""The section of a loop's recipe that says when it stops."""
+"""The sections of a loop's recipe that say what it learns from, and when it stops."""
 
 from typing import Annotated
 
@@ -9,15 +9,23 @@ from components.core.recipe.section import Count, Section
 Amount = Annotated[float, Field(ge=0)]
 
 
-class LoopConfig(Section):
-    """Which rows a small model must answer as the service LLM does, and how long it may try."""
+Name = Annotated[str, StringConstraints(min_length=1)]
 
-    reference_ds_id: Annotated[str, StringConstraints(min_length=1)] = "starter"
-    """(prompt, response) rows: a file's folder, a Hub dataset id, or `starter` for the embedded conversations."""
-    train_split: str = "train_sft"
-    """Split that is trained on, and that new rows are generated from."""
-    test_split: str = "test_sft"
+
+class ReferenceConfig(Section):
+    """Rows that say how the service LLM answers."""
+
+    dataset_id: Name = "starter"
+    """(prompt, response) rows: a folder, a saved dataset, a Hub id, or `starter` for the embedded conversations."""
+    train_split: Name = "train_sft"
+    """Split that is trained on, and that new rows are generated from; `starter` has its own."""
+    test_split: Name = "test_sft"
     """Split that is answered and judged; never trained on."""
+
+
+class LoopConfig(Section):
+    """How long a small model may try to become good enough."""
+
     max_rounds: Annotated[int, Field(ge=0, le=20)] = 4
     """Rounds of generating and retraining after the base model was judged; 0 only judges it."""
     max_usd: Amount | None = None

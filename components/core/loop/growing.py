@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.core.loop.config import LoopConfig
-from components.core.loop.history import History, Usage
+from components.core.loop.config import ReferenceConfig
+from components.core.loop.history import Usage
 from components.core.loop.reference import resolve, work_name
-from components.core.loop.rounds import GENERATED_FILE, ROWS, Generated, write_result
+from components.core.loop.rounds import GENERATED_FILE, JUDGED_FILE, ROWS, Generated, Judged, read_result, write_result
 from components.core.settings import Settings
 from components.core.synthesis import DataGenConfig, DatasetMergeConfig, MergeResult, generate, merge
 from components.core.tables import read_rows, write_rows
@@ -18,9 +18,10 @@ logger = logging.getLogger(__name__)
 
 def generate_round(
     number: int,
-    loop: LoopConfig,
+    reference: ReferenceConfig,
     data_gen: Mapping[str, Any],
-    history: History,
+    before: int,
+    left: int,
     judged_dir: Path,
     rows_dir: Path | None,
     output_dir: Path,
@@ -30,9 +31,10 @@ def generate_round(
 
     Args:
         number: Of the round.
-        loop: Names the reference rows, and how many generated ones there may be.
+        reference: Names the reference rows.
         data_gen: Keys of DataGenConfig, without those that are the loop's.
-        history: Rounds so far.
+        before: Rows that were generated in earlier rounds.
+        left: Rows that may be generated; below 0 as many as `data_gen` says.
         judged_dir: The judged answers of the model before.
         rows_dir: Training rows of the round before; None in the first, which starts from the reference rows.
         output_dir: Gets the new rows and generated.json.
@@ -41,24 +43,23 @@ def generate_round(
     Raises:
         PlatformError: As `generate`.
     """
-    found, before = resolve(loop), history.last.synthetic_rows
+    found, thresholds = resolve(reference), read_result(Judged, judged_dir / JUDGED_FILE).thresholds
     wanted = int(data_gen.get("num_samples", DataGenConfig.model_fields["num_samples"].default))
-    if loop.max_synthetic_rows is not None:
-        wanted = min(wanted, loop.max_synthetic_rows - before)
-    name = work_name("generated", number, {**data_gen, "loop": loop, "judged": judged_dir, "rows": rows_dir})
+    wanted = wanted if left < 0 else min(wanted, left)
+    name = work_name("generated", number, {**data_gen, "of": reference, "judged": judged_dir, "rows": rows_dir})
     config = DataGenConfig.model_validate(
         {
             **data_gen,
             "num_samples": wanted,
             # another order of seeds in each round
             "seed": int(data_gen.get("seed", DataGenConfig.model_fields["seed"].default)) + number,
-            "reference_ds_id": str(rows_dir) if rows_dir else found.reference_ds_id,
+            "reference_ds_id": str(rows_dir) if rows_dir else found.dataset_id,
             "reference_ds_split": found.train_split,
             "failed_ds_id": str(judged_dir),
             "failed_ds_split": ROWS,
-            "avg_similarity_threshold": history.thresholds["similarity"],
-            "avg_precision_threshold": history.thresholds["precision"],
-            "test_ds_id": found.reference_ds_id,
+            "avg_similarity_threshold": thresholds["similarity"],
+            "avg_precision_threshold": thresholds["precision"],
+            "test_ds_id": found.dataset_id,
             "test_ds_split": found.test_split,
             "synth_ds_id": name,
             "synth_ds_split": found.train_split,
@@ -79,12 +80,12 @@ def generate_round(
 
 
 def merge_round(
-    loop: LoopConfig, generated_dir: Path, rows_dir: Path | None, output_dir: Path, settings: Settings
+    reference: ReferenceConfig, generated_dir: Path, rows_dir: Path | None, output_dir: Path, settings: Settings
 ) -> MergeResult:
     """Put the new rows below those so far; the test rows are the reference's, unchanged.
 
     Args:
-        loop: Names the reference rows.
+        reference: Names the reference rows.
         generated_dir: The new rows.
         rows_dir: Training rows of the round before; None in the first, which starts from the reference rows.
         output_dir: Gets a training and a test split.
@@ -93,9 +94,9 @@ def merge_round(
     Raises:
         PlatformError: As `merge`.
     """
-    found = resolve(loop)
+    found = resolve(reference)
     config = DatasetMergeConfig(
-        ds1_id=str(rows_dir) if rows_dir else found.reference_ds_id,
+        ds1_id=str(rows_dir) if rows_dir else found.dataset_id,
         ds1_split=found.train_split,
         ds1_test_split=found.test_split,
         ds2_id=str(generated_dir),

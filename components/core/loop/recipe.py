@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from components.core.errors import ConfigError
 from components.core.judging import JudgeConfig
-from components.core.loop.config import LoopConfig
+from components.core.loop.config import LoopConfig, ReferenceConfig
 from components.core.recipe import LoadedRecipe, Recipe, Section, build_recipe, flatten, read_catalogue
 from components.core.recipe.loading import Origins, explain, read_user
 from components.core.responses import BatchInferenceConfig
@@ -25,8 +25,8 @@ GIVEN: dict[str, dict[str, str]] = {
     "inference": {
         "ft_model_id": "model.model_id",
         "ft_model_revision": "model.revision",
-        "test_ds_id": "loop.reference_ds_id",
-        "test_ds_split": "loop.test_split",
+        "test_ds_id": "reference.dataset_id",
+        "test_ds_split": "reference.test_split",
         "push_lm_responses_to_hf_hub": "",
         "lm_response_ds_id": "",
         "lm_response_ds_split": "",
@@ -42,14 +42,14 @@ GIVEN: dict[str, dict[str, str]] = {
         "resume": "",
     },
     "data_gen": {
-        "reference_ds_id": "loop.reference_ds_id",
-        "reference_ds_split": "loop.train_split",
+        "reference_ds_id": "reference.dataset_id",
+        "reference_ds_split": "reference.train_split",
         "failed_ds_id": "",
         "failed_ds_split": "",
         "avg_similarity_threshold": "judge.avg_similarity_threshold",
         "avg_precision_threshold": "judge.avg_precision_threshold",
-        "test_ds_id": "loop.reference_ds_id",
-        "test_ds_split": "loop.test_split",
+        "test_ds_id": "reference.dataset_id",
+        "test_ds_split": "reference.test_split",
         "synth_ds_id": "",
         "synth_ds_split": "",
         "synth_ds_append": "",
@@ -57,10 +57,10 @@ GIVEN: dict[str, dict[str, str]] = {
         "resume": "",
     },
     "data": {
-        "dataset_id": "loop.reference_ds_id",
-        "train_split": "loop.train_split",
-        "test_split": "loop.test_split",
-        "test_file": "loop.reference_ds_id",
+        "dataset_id": "reference.dataset_id",
+        "train_split": "reference.train_split",
+        "test_split": "reference.test_split",
+        "test_file": "reference.dataset_id",
         "validation_file": "",
         "subset": "",
         "revision": "",
@@ -79,6 +79,7 @@ _OWN_DEFAULTS = {"task.name": "chat_completion", "gate.metric": "loss", "gate.ch
 class LoopSections(Section):
     """The sections of a loop that a fine-tuning has not; whole for the names in messages."""
 
+    reference: ReferenceConfig = ReferenceConfig()
     loop: LoopConfig = LoopConfig()
     inference: BatchInferenceConfig
     judge: JudgeConfig
@@ -89,6 +90,7 @@ class LoopSections(Section):
 class LoopRecipe:
     """Everything that a loop is told."""
 
+    reference: ReferenceConfig
     loop: LoopConfig
     inference: dict[str, Any]
     """Keys of BatchInferenceConfig without those that the loop sets."""
@@ -107,14 +109,15 @@ class LoopRecipe:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """All sections as plain values; what is none is left out, since a pipeline knows no null."""
-        own = {"loop": self.loop.model_dump(mode="json", exclude_none=True)}
+        own = {"reference": self.reference.model_dump(mode="json")}
+        own["loop"] = self.loop.model_dump(mode="json", exclude_none=True)
         for name in _TOOLS:
             own[name] = {key: value for key, value in getattr(self, name).items() if value is not None}
         return own | self.recipe.model_dump(mode="json", exclude_none=True)
 
     def lines(self) -> Iterator[str]:
         """One printable line for each value that the user may set, `key = value  (origin)`."""
-        own: dict[str, Any] = {"loop": self.loop.model_dump(mode="json")}
+        own: dict[str, Any] = {name: getattr(self, name).model_dump(mode="json") for name in ("reference", "loop")}
         own |= {name: getattr(self, name) for name in _TOOLS}
         for key, value in flatten(own | self.recipe.model_dump(mode="json")):
             section, _, name = key.partition(".")
@@ -138,13 +141,15 @@ def load_loop(path: Path | None, overrides: Sequence[str], catalogue: Path | Non
     own = {name: user.pop(name, {}) for name in LoopSections.model_fields}
     _share_service(own, origins)
     sections = _check(own, origins)
-    _put_defaults(user, origins, sections.loop)
+    _put_defaults(user, origins, sections.reference)
     loaded = build_recipe(user, origins, read_catalogue(catalogue) if catalogue else ())
     if loaded.recipe.task.name != "chat_completion":
         raise ConfigError(f"task.name={loaded.recipe.task.name}: a loop trains conversations only; leave it out.")
     tools = {name: _without_given(name, getattr(sections, name)) for name in _TOOLS}
     _check_prices(sections)
-    return LoopRecipe(loop=sections.loop, loaded=loaded, origins=loaded.origins | origins, **tools)
+    return LoopRecipe(
+        reference=sections.reference, loop=sections.loop, loaded=loaded, origins=loaded.origins | origins, **tools
+    )
 
 
 def _refuse_given(user: Mapping[str, Any], origins: Origins) -> None:
@@ -172,7 +177,7 @@ def _share_service(own: dict[str, dict[str, Any]], origins: Origins) -> None:
 
 
 def _check(own: Mapping[str, Any], origins: Origins) -> LoopSections:
-    tree = {"loop": own["loop"] or {}}
+    tree = {name: own[name] or {} for name in ("reference", "loop")}
     for name, kind in _TOOLS.items():
         needed = {key: _PLACE.get(key, "rows") for key, field in kind.model_fields.items() if field.is_required()}
         tree[name] = needed | dict(own[name] or {})
@@ -182,12 +187,12 @@ def _check(own: Mapping[str, Any], origins: Origins) -> LoopSections:
         raise ConfigError("\n".join(explain(error, origins, LoopSections))) from error
 
 
-def _put_defaults(user: dict[str, Any], origins: Origins, loop: LoopConfig) -> None:
+def _put_defaults(user: dict[str, Any], origins: Origins, reference: ReferenceConfig) -> None:
     """What a loop sets of the retraining; a user's own value stands where there may be one."""
     given = {
-        "data.dataset_id": (loop.reference_ds_id, "loop.reference_ds_id"),
-        "data.train_split": (loop.train_split, "loop.train_split"),
-        "data.test_split": (loop.test_split, "loop.test_split"),
+        "data.dataset_id": (reference.dataset_id, "reference.dataset_id"),
+        "data.train_split": (reference.train_split, "reference.train_split"),
+        "data.test_split": (reference.test_split, "reference.test_split"),
     }
     given |= {key: (value, "loop") for key, value in _OWN_DEFAULTS.items() if key not in origins}
     for key, (value, origin) in given.items():

@@ -2,38 +2,36 @@
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from components.core.data import source_version
 from components.core.data.sources import STARTER, starter_folder
-from components.core.loop.config import LoopConfig
+from components.core.loop.config import ReferenceConfig
 from components.core.recipe import DataConfig
 from components.core.settings import Settings
 
 CHAT = "chat_completion"
 
 
-def resolve(loop: LoopConfig) -> LoopConfig:
+def resolve(reference: ReferenceConfig) -> ReferenceConfig:
     """The same with the folder of the embedded conversations in place of `starter`.
 
     Done in the step, not where the run is asked for: the folder is another one there.
     """
-    if loop.reference_ds_id != STARTER:
-        return loop
-    place = {"reference_ds_id": str(starter_folder(CHAT)), "train_split": "train", "test_split": "test"}
-    return loop.model_copy(update=place)
+    if reference.dataset_id != STARTER:
+        return reference
+    return ReferenceConfig(dataset_id=str(starter_folder(CHAT)), train_split="train", test_split="test")
 
 
-def reference_version(loop: LoopConfig, settings: Settings) -> str:
+def reference_version(reference: ReferenceConfig, settings: Settings) -> str:
     """A text that changes when the reference rows change, for the cache key of the steps that read them.
 
     Raises:
         StorageError: If a local file or folder is missing or unreadable.
     """
-    found = resolve(loop)
-    saved = settings.whetstone_home / "datasets" / found.reference_ds_id
-    name = str(saved.resolve()) if saved.is_dir() else found.reference_ds_id
+    found = resolve(reference)
+    saved = settings.whetstone_home / "datasets" / found.dataset_id
+    name = str(saved.resolve()) if saved.is_dir() else found.dataset_id
     data = DataConfig(dataset_id=name, train_split=found.train_split, test_split=found.test_split)
     return source_version(data, settings, CHAT)
 
@@ -48,9 +46,3 @@ def work_name(kind: str, number: int, inputs: Mapping[str, Any]) -> str:
     """
     text = repr(sorted((name, str(value)) for name, value in inputs.items()))
     return f"loop-{kind}-{number}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def folder_of(where: str, fallback: Path) -> Path:
-    """The folder that a tool says that it wrote to."""
-    path = Path(where)
-    return path if path.is_dir() else path.parent if path.is_file() else fallback

@@ -144,6 +144,11 @@ def close_round(
     return history
 
 
+def rows_left(loop: LoopConfig, history: History) -> int:
+    """Rows that may still be generated; -1 where there is no limit."""
+    return -1 if loop.max_synthetic_rows is None else max(0, loop.max_synthetic_rows - history.last.synthetic_rows)
+
+
 def _train_rows(dataset_dir: Path) -> int:
     info = read_json(dataset_dir / "dataset_info.json", "Run the loop again.")
     rows = info.get("rows")
