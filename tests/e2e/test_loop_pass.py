@@ -1,7 +1,7 @@
-"""The loop by its command, through kfp.local, until the starter model passes; what may stand in afterwards, and what not.
+"""The loop by its command, through kfp.local, until the starter passes; what may stand in then, and what not.
 
-The service LLM is a loopback server without a model (tests/support/loop_service.py): as a judge it scores the words that
-candidate and reference share, as a writer it varies the seed it is shown.
+The service LLM is a loopback server without a model (tests/support/loop_service.py): as a judge it scores the words
+that candidate and reference share, as a writer it varies the seed it is shown.
 """
 
 import json
@@ -42,7 +42,7 @@ def registered(found):
 
 def test_a_model_that_passed_is_registered_with_the_judges_word(passed):
     home, found = passed
-    assert steps_run(found)[-4:] == ["evaluate-model", "qualify-model", "upload-model", "register-model"]
+    assert steps_run(found)[-4:] == [f"1-{name}-model" for name in ("evaluate", "qualify", "upload", "register")]
     history = read_history(report_of(found).parent)
     assert history.decision == "passed"
     base, first = history.rounds
@@ -59,7 +59,7 @@ def test_a_model_that_passed_is_registered_with_the_judges_word(passed):
 def test_no_test_row_was_trained_on(passed):
     home, found = passed
     folder = report_of(found).parents[2]
-    rows = [json.loads(line) for line in (folder / "fetch-dataset" / "output_dataset" / "train.jsonl").open()]
+    rows = [json.loads(line) for line in (folder / "round-1-fetch-dataset" / "output_dataset" / "train.jsonl").open()]
     test = [json.loads(line) for line in (home.parent / "reference" / "test_sft.jsonl").open()]
     assert len(rows) > 40
     assert not {row["prompt"] for row in rows} & {row["prompt"] for row in test}
@@ -68,6 +68,6 @@ def test_no_test_row_was_trained_on(passed):
 def test_the_endpoint_takes_it_as_a_stand_in_but_not_what_nobody_let_pass(passed):
     _, found = passed
     check_may_stand_in(read_served_folder(registered(found), Settings()))
-    unjudged = report_of(found).parents[2] / "finetune-model" / "output_model_dir"
+    unjudged = report_of(found).parents[2] / "round-1-finetune-model" / "output_model_dir"
     with pytest.raises(ModelError, match="may not stand in: nobody has judged it here"):
         check_may_stand_in(read_served_folder(unjudged, Settings()))

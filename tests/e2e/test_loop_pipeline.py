@@ -1,7 +1,7 @@
 """The loop by its command, through kfp.local, to `budget` and to `plateau`, and again after it broke off.
 
-The service LLM is a loopback server without a model (tests/support/loop_service.py): as a judge it scores the words that
-candidate and reference share, as a writer it varies the seed it is shown. The small model is a random tiny Llama.
+The service LLM is a loopback server without a model (tests/support/loop_service.py): as a judge it scores the words
+that candidate and reference share, as a writer it varies the seed it is shown. The small model is a random tiny Llama.
 """
 
 import json
@@ -17,9 +17,10 @@ from components.core.loop import read_history
 
 pytestmark = pytest.mark.e2e
 
-JUDGED = ["infer-responses", "judge-responses", "decide-round"]
+JUDGED = ("infer-responses", "judge-responses", "decide-round")
+BASE = [f"0-{name}" for name in JUDGED]
 TRAINED = ["merge-datasets", "fetch-dataset", "tokenize-dataset", "finetune-model", *JUDGED]
-ENDED = ["evaluate-model", "qualify-model", "register-model"]
+ENDED = ["evaluate-model", "qualify-model", "record-refused-run"]
 
 
 @pytest.fixture
@@ -30,28 +31,23 @@ def base(tmp_path):
     return [f"model.model_id={folder}", f"reference.dataset_id={reference}", "inference.max_new_tokens=12"]
 
 
-def test_a_loop_without_a_service_says_what_to_set(tmp_path):
-    found = run_loop(tmp_path / "home")
-    assert found.returncode == 2
-    assert "judge: gemini/gemini-2.5-flash needs an API key and the environment has none" in found.stderr
-    assert "judge.provider=openai judge.model=NAME judge.base_url=http://" in found.stderr
-    assert steps_run(found) == []
-
-
 def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_budget(base, tmp_path):
     with ServiceLLMServer(scripted) as server:
         arguments = [*BRIEF, *base, *service(server), "loop.max_rounds=0", "judge.price_per_million_input=1000"]
         found = run_loop(tmp_path / "home", *arguments)
         assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
-        assert steps_run(found) == [*JUDGED, "qualify-model"]
+        assert steps_run(found) == [*BASE, "0-qualify-model"]
         history = read_history(report_of(found).parent)
         assert (history.decision, len(history.rounds)) == ("budget", 1)
         # each call is 100 tokens in, by the stand-in's word
         assert history.spent.calls == len(server.calls)
         assert history.spent.usd == pytest.approx(0.1 * len(server.calls))
         asked = len(server.calls)
-        again = run_loop(tmp_path / "home", *arguments)
-        assert (again.returncode, steps_run(again), len(server.calls)) == (3, [], asked)
+        # another budget asks nothing again
+        again = run_loop(tmp_path / "home", *arguments, "loop.max_rounds=3", "loop.max_calls=1")
+        assert (again.returncode, len(server.calls)) == (3, asked)
+        assert steps_run(again) == ["0-decide-round", "0-qualify-model"]
+        assert "would exceed loop.max_calls=1" in again.stdout
     assert "BUDGET USED UP" in found.stdout
     assert "none: no model of this loop may stand in" in found.stdout
     assert not (tmp_path / "home" / "registry").exists()
@@ -66,14 +62,14 @@ def test_a_loop_that_broke_off_goes_on_and_ends_at_a_plateau_with_nothing_regist
         arguments = [*BRIEF, *base, *service(server), *still]
         broken = run_loop(tmp_path / "home", *arguments)
         assert broken.returncode == 2
-        assert "step generate-dataset failed: openai/scripted" in broken.stderr
+        assert "step round-1-generate-dataset failed: openai/scripted" in broken.stderr
         assert "no rows today" in broken.stderr
-        assert steps_run(broken) == [*JUDGED, "generate-dataset"]
+        assert steps_run(broken) == [*BASE, "1-generate-dataset"]
         judged = sum("<seed>" not in call.prompt for call in server.calls)
         server.script = scripted
         found = run_loop(tmp_path / "home", *arguments)
         assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
-        assert steps_run(found) == ["generate-dataset", *TRAINED, *ENDED]
+        assert steps_run(found) == [f"1-{name}" for name in ["generate-dataset", *TRAINED, *ENDED]]
         again = sum("<seed>" not in call.prompt for call in server.calls) - judged
         history = read_history(report_of(found).parent)
     assert history.decision == "plateau"

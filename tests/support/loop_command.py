@@ -38,9 +38,8 @@ def run_loop(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def steps_run(found: subprocess.CompletedProcess[str]) -> list[str]:
-    """Steps that really ran, without the numbers that tell rounds apart."""
-    names = re.findall(r"^== ([\w-]+)$", found.stdout, flags=re.MULTILINE)
-    return [re.sub(r"(-\d+)+$", "", name) for name in names]
+    """Steps that really ran, in their order."""
+    return re.findall(r"^== round-([\w-]+)$", found.stdout, flags=re.MULTILINE)
 
 
 def report_of(found: subprocess.CompletedProcess[str]) -> Path:
