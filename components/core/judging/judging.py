@@ -127,7 +127,7 @@ async def _run(
         return watch.verdict is not None
 
     tasks = [task for each in passes for task in each]
-    run = Judging(tasks, journal, config.eval_workers, take, say=Progress(asked))
+    run = Judging(tasks, journal, config.eval_workers, take, config.max_tokens, say=Progress(asked))
     logger.info(
         "Judging %d answers to %d instructions by %s, at most %d judgements; %d are there already",
         *(len(responses), len(passes[0]), config.label, len(tasks), run.reused),
