@@ -237,7 +237,8 @@ def task_keys(tasks: Iterable[Task]) -> list[str]:
         texts = "\0".join((response.instruction, response.target, response.candidate))
         digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         rows = seen.setdefault(digest, {})
-        keys.append(f"{digest}-{rows.setdefault(response.row, len(rows))}-{task.repeat}")
+        order = "-swapped" if task.candidate_first else ""
+        keys.append(f"{digest}-{rows.setdefault(response.row, len(rows))}-{task.repeat}{order}")
     return keys
 
 
