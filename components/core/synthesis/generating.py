@@ -129,8 +129,8 @@ def _notes(
     if len(parsed) > len(reference):
         notes.append(f"{len(parsed) - len(reference):,} more break the chat contract and were left out.")
     if len(reference) > len(seeds.reference):
-        overlapping = len(reference) - len(seeds.reference)
-        notes.append(f"{overlapping:,} of them also stand in a test split; they were not shown to the service LLM.")
+        left = len(reference) - len(seeds.reference)
+        notes.append(f"{left:,} of them are no seeds: they stand in a test split, too, or a model wrote them.")
     if config.failed_ds_id:
         shown = sum(seed.kind == "failed" for seed in seeds.failed)
         notes.append(
