@@ -1,17 +1,15 @@
 """Judge a model's answers: read them, ask the judge, decide, write the rows with their scores."""
 
 import asyncio
-import hashlib
 import logging
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.core.evaluation.bootstrap import Estimate
+from components.core.judging.calibration import Calibration, read_calibration
 from components.core.judging.config import JudgeConfig
-from components.core.judging.prompt import PROMPT_FINGERPRINT
+from components.core.judging.journals import journal_file
 from components.core.judging.responses import Response, parse_responses, plan
 from components.core.judging.running import Judge, Judgement, Judging, Progress, render_response, total_usage
 from components.core.judging.verdict import Verdict, Watch
@@ -43,6 +41,8 @@ class JudgeResult:
     """Judgements that judging everything takes."""
     problems: dict[int, str] = field(default_factory=dict)
     """Rows that could not be judged, by number from 1, and why."""
+    calibration: Calibration | None = None
+    """How far the judge can be trusted; None where nobody has looked."""
 
     @property
     def qualification(self) -> bool:
@@ -104,8 +104,10 @@ def judge(
         append=config.eval_ds_append,
         push_to_hub=config.push_eval_to_hf_hub,
     )
+    calibration = read_calibration(config, settings)
     return JudgeResult(
-        verdict=verdict,
+        verdict=with_calibration(verdict, calibration, config),
+        calibration=calibration,
         rows=judged,
         where=where,
         usage=total_usage(run.results, asked.usage, prices(config)),
@@ -127,7 +129,7 @@ async def _run(
         return watch.verdict is not None
 
     tasks = [task for each in passes for task in each]
-    run = Judging(tasks, journal, config.eval_workers, take, say=Progress(asked))
+    run = Judging(tasks, journal, config.eval_workers, take, config.max_tokens, say=Progress(asked))
     logger.info(
         "Judging %d answers to %d instructions by %s, at most %d judgements; %d are there already",
         *(len(responses), len(passes[0]), config.label, len(tasks), run.reused),
@@ -140,6 +142,14 @@ async def _run(
             await close()
     assert watch.verdict is not None  # the last judgement of the plan always brings one
     return run, watch.verdict
+
+
+def with_calibration(verdict: Verdict, calibration: Calibration | None, config: JudgeConfig) -> Verdict:
+    """Nothing is decided by a judge that failed its calibration."""
+    problems = calibration.problems(config) if calibration else []
+    if not problems:
+        return verdict
+    return replace(verdict, word="undecided", reason=f"the judge failed its calibration: it {problems[0]}")
 
 
 def add_scores(rows: Sequence[Mapping[str, Any]], run: Judging, evaluator: str) -> list[dict[str, Any]]:
@@ -164,22 +174,6 @@ def add_scores(rows: Sequence[Mapping[str, Any]], run: Judging, evaluator: str) 
     return judged
 
 
-def journal_file(config: JudgeConfig, settings: Settings) -> Path:
-    """Where the judgements of these answers by this judge are kept; another judge or wording has another file."""
-    name = f"{config.lm_response_ds_id}-{config.lm_response_ds_split}"
-    return settings.whetstone_home.resolve() / "judgements" / f"{_slug(name)}-{judge_fingerprint(config, name)}.jsonl"
-
-
-def judge_fingerprint(config: JudgeConfig, name: str = "") -> str:
-    """Of everything that decides what a judge says."""
-    facts = (config.provider, config.model, config.base_url, config.temperature, PROMPT_FINGERPRINT, name)
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
-
-
 def prices(config: JudgeConfig) -> tuple[float, float]:
     """USD for a million tokens of prompts and of answers."""
     return config.price_per_million_input, config.price_per_million_output
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9]+", "-", name).strip("-")[-60:]

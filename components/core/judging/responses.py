@@ -31,6 +31,8 @@ class Task:
     """Of this answer, from 0."""
     instruction: int
     """Number of its instruction in the order of judging."""
+    candidate_first: bool = False
+    """Whether the candidate is shown before the reference."""
 
 
 def parse_responses(rows: Sequence[Mapping[str, Any]], source: str) -> list[Response]:

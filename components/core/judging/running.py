@@ -49,6 +49,8 @@ class Judgement(BaseModel):
     similarity_reason: str = ""
     precision_reason: str = ""
     problem: str = ""
+    max_tokens: int = 0
+    """Longest answer that was allowed; a row that failed is asked about again where it is another."""
     date: str
     calls: int = 0
     """Answers until one was valid JSON."""
@@ -69,6 +71,7 @@ class Judging:
         journal: What is there already, and where new judgements go.
         workers: Calls under way at a time.
         take: Called with each judgement in the order of the tasks, none left out; True ends the run.
+        max_tokens: Longest answer of the judge.
         render: From an answer to the prompt.
         say: Prints how far it is.
     """
@@ -79,12 +82,14 @@ class Judging:
         journal: Journal[Judgement],
         workers: int,
         take: Callable[[Task, Judgement | None], bool],
+        max_tokens: int = 0,
         render: Callable[[Task], Messages] = lambda task: render_response(task.response),
         say: Callable[["Judging"], None] | None = None,
     ) -> None:
         self.tasks, self.journal, self.workers = tasks, journal, workers
         self._take, self._render, self._say = take, render, say
-        stored = {entry.key: entry for entry in journal.entries}
+        stored = {entry.key: entry for entry in journal.entries if entry.scores or entry.max_tokens == max_tokens}
+        self._max_tokens = max_tokens
         self._keys = task_keys(tasks)
         self.results: list[Judgement | None] = [stored.get(key) for key in self._keys]
         self.problems: dict[int, str] = {}
@@ -119,6 +124,9 @@ class Judging:
         finally:
             telling.cancel()
         if self._stop is not None:
+            if not any(entry.scores for entry in self.journal.entries):
+                self.journal.clear()  # the next run, with a judge that can, asks about these rows again
+                raise self._stop
             kept = sum(entry.scores is not None for entry in self.journal.entries)
             raise type(self._stop)(f"{self._stop} {kept} judgements are kept; run it again to go on.") from self._stop
 
@@ -152,12 +160,10 @@ class Judging:
         except (ServiceUnavailable, ServiceRefused):
             raise
         except MalformedReplies as error:
-            judgement = Judgement(key=key, problem=str(error), date=_now(), calls=error.calls)
-            return judgement.model_copy(
-                update={"input_tokens": error.input_tokens, "output_tokens": error.output_tokens}
-            )
+            spent = {"input_tokens": error.input_tokens, "output_tokens": error.output_tokens}
+            return self._failed(key, error, error.calls).model_copy(update=spent)
         except ServiceLLMError as error:
-            return Judgement(key=key, problem=str(error), date=_now(), calls=1)
+            return self._failed(key, error, 1)
         found = reply.value
         return Judgement(
             key=key,
@@ -171,13 +177,16 @@ class Judging:
             output_tokens=reply.output_tokens,
         )
 
+    def _failed(self, key: str, error: ServiceLLMError, calls: int) -> Judgement:
+        return Judgement(key=key, problem=str(error), max_tokens=self._max_tokens, date=_now(), calls=calls)
+
     def _give_up_row(self, row: int, problem: str) -> None:
         if row not in self.problems:
             logger.warning("Row %d cannot be judged and is left out: %s", row, problem)
         self.problems[row] = problem
         if len(self.problems) >= _HOPELESS and not any(entry.scores for entry in self.journal.entries):
             told = f"none of the first {len(self.problems)} answers could be judged. The last problem: {problem}"
-            self._stop = ServiceLLMError(told)
+            self._stop = self._stop or ServiceLLMError(told)
 
     def _advance(self) -> None:
         """Hand on, in order, all judgements that are known by now."""
@@ -228,7 +237,8 @@ def task_keys(tasks: Iterable[Task]) -> list[str]:
         texts = "\0".join((response.instruction, response.target, response.candidate))
         digest = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()[:24]
         rows = seen.setdefault(digest, {})
-        keys.append(f"{digest}-{rows.setdefault(response.row, len(rows))}-{task.repeat}")
+        order = "-swapped" if task.candidate_first else ""
+        keys.append(f"{digest}-{rows.setdefault(response.row, len(rows))}-{task.repeat}{order}")
     return keys
 
 

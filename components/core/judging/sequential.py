@@ -69,8 +69,8 @@ class ConfidenceSequence:
 
 
 def spend(information: float, error: float) -> float:
-    """How much of the error may be used up to a share of the information, little of it early (O'Brien-Fleming)."""
-    return 2 * _tail(_quantile(error / 2) / math.sqrt(min(1.0, information)))
+    """How much of the error, half of it a side, may be used up to a share of the information (O'Brien-Fleming)."""
+    return 4 * _tail(_quantile(error / 4) / math.sqrt(min(1.0, information)))
 
 
 def variances(scores: npt.NDArray[np.float64]) -> tuple[float, float]:

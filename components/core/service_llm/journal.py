@@ -68,6 +68,12 @@ class Journal(Generic[_E]):
             raise StorageError(f"cannot write {self.path}: {error.strerror}. Make room and run it again.") from error
         self.entries.append(entry)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.entries.clear()
+        self._file.seek(0)
+        self._file.truncate()
+
     def _read(self, kind: type[_E]) -> None:
         end = 0
         for number, line in enumerate(self._file, start=1):
