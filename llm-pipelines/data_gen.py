@@ -3,22 +3,22 @@
 `python -m llm-pipelines.data_gen --from-config FILE [--key value]`; every key of the file is a flag, which wins.
 """
 
-import importlib
 import sys
+from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also as a plain script, from any folder
-
-from components.core.errors import user_errors
+if not __package__:
+    # run by its path: Python put this folder first, and what is imported lies in the one above
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 
 def main() -> None:
     """Generate, write and say how it went."""
-    configured = importlib.import_module("llm-pipelines.from_config").configured
-    with user_errors():
-        from components.core.synthesis import DataGenConfig, generate, say_end
+    from components.core.errors import user_errors
+    from components.core.synthesis import DataGenConfig, generate, say_end
 
-        config, settings = configured(DataGenConfig, "data_gen", __doc__)
+    with user_errors():
+        config, settings = import_module("llm-pipelines.from_config").configured(DataGenConfig, "data_gen", __doc__)
         try:
             result = generate(config, settings)
         except KeyboardInterrupt:

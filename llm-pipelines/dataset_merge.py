@@ -3,24 +3,26 @@
 `python -m llm-pipelines.dataset_merge --from-config FILE [--key value]`; every key of the file is a flag, which wins.
 """
 
-import importlib
 import sys
+from importlib import import_module
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # also as a plain script, from any folder
-
-from components.core.errors import user_errors
+if not __package__:
+    # run by its path: Python put this folder first, and what is imported lies in the one above
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 _SHOWN = 5
 
 
 def main() -> None:
     """Merge, write and say what was left out, with row numbers."""
-    configured = importlib.import_module("llm-pipelines.from_config").configured
-    with user_errors():
-        from components.core.synthesis import DatasetMergeConfig, merge, say_counts
+    from components.core.errors import user_errors
+    from components.core.synthesis import DatasetMergeConfig, merge, say_counts
 
-        config, settings = configured(DatasetMergeConfig, "dataset_merge", __doc__)
+    with user_errors():
+        config, settings = import_module("llm-pipelines.from_config").configured(
+            DatasetMergeConfig, "dataset_merge", __doc__
+        )
         result = merge(config, settings)
         for name, rows in result.kept.items():
             print(f"{rows:>8,} rows of {name}")

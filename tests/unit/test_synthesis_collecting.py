@@ -1,13 +1,12 @@
-"""What becomes of each example; the journal that it can be read again from."""
+"""What becomes of each example."""
 
-import pytest
 from support.chat_rows import chat_row
 
-from components.core.errors import StorageError
+from components.core.service_llm.json_replies import read_json
 from components.core.synthesis import DataGenConfig
+from components.core.synthesis.asking import Call, Examples
 from components.core.synthesis.collecting import COLUMNS, Collection
 from components.core.synthesis.copies import CopyFilter
-from components.core.synthesis.journal import Call, Journal
 from components.core.synthesis.rows import Comparing
 from components.core.synthesis.seeds import Seed, Seeds
 
@@ -74,28 +73,6 @@ def test_more_samples_than_before_take_what_was_too_many():
     assert (len(found.kept), len(more.kept)) == (3, 5)
 
 
-def test_a_journal_is_read_as_it_was_written_and_a_torn_line_is_left_out(tmp_path):
-    file = tmp_path / "a" / "calls.jsonl"
-    with Journal(file) as journal:
-        journal.add(Call(call=1, examples=[example("ä")]))
-        journal.add(Call(call=0, problem="bad"))
-    whole = file.read_bytes()
-    file.write_bytes(whole + b'{"call": 2, "exam')
-    with Journal(file) as journal:
-        assert [call.call for call in journal.calls] == [1, 0]
-        assert journal.calls[0].examples == [example("ä")]
-        journal.add(Call(call=2))
-    assert file.read_bytes().startswith(whole)
-    assert file.read_bytes().count(b"\n") == 3
-    assert file.stat().st_mode & 0o77 == 0
-    with Journal(file, anew=True) as journal:
-        assert journal.calls == []
-
-
-def test_two_runs_do_not_share_a_journal(tmp_path):
-    with Journal(tmp_path / "calls.jsonl"), pytest.raises(StorageError, match="another run"):
-        Journal(tmp_path / "calls.jsonl")
-    (tmp_path / "calls.jsonl").write_text("no json\n")
-    with pytest.raises(StorageError, match="line 1 is no call"):
-        Journal(tmp_path / "calls.jsonl")
-    Journal(tmp_path / "calls.jsonl", anew=True).__exit__()
+def test_half_a_surrogate_pair_does_not_reach_a_file():
+    answer = read_json('{"examples": [{"prompt": "a \\ud83d b", "response": "\\u00e4"}]}', Examples)
+    assert answer.examples == [{"prompt": "a ? b", "response": "ä"}]

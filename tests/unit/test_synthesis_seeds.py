@@ -1,6 +1,7 @@
 """Seeds: failed rows first come to the fore, and no test row is ever shown."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from support.chat_rows import chat_row
@@ -73,6 +74,13 @@ def test_a_reference_row_that_is_a_test_row_is_no_seed():
     assert [seed.row.prompt for seed in choose(tests=rows[1:]).reference] == [rows[0].prompt]
     with pytest.raises(DataError, match="every row of ref:train_sft also stands in a test split"):
         choose(tests=rows)
+
+
+def test_rows_that_a_model_wrote_are_seeds_only_where_there_are_no_others():
+    rows = reference()
+    written = [replace(row, generator="openai/m") for row in rows]
+    assert [seed.row.generator for seed in choose(rows=[*written[1:], rows[0]]).reference] == [""]
+    assert len(choose(rows=written).reference) == len(rows)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 20), (0.25, 10), (0.0, 0), (1.0, 40)])

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from components.core.synthesis.rows import BadRow, ChatRow, Place, parse_row, system_of
 from components.core.synthesis.seeds import Seed
@@ -18,10 +18,32 @@ _ONE_TURN = '{"examples": [{"prompt": "what the user says", "response": "what th
 _TURNS = '{"examples": [{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}]}'
 
 
+class Call(BaseModel):
+    """One call and what came of it, as the journal keeps it."""
+
+    call: int
+    """Its number, from 0; it decides the seed."""
+    examples: list[Any] = []
+    """As they came, before any check."""
+    problem: str = ""
+    """Why there are none."""
+    tries: int = 1
+    """Answers until one was valid JSON."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    date: str = ""
+
+
 class Examples(BaseModel):
     """The answer; each example is looked at by itself, so that a bad one does not spoil the others."""
 
     examples: Annotated[list[Any], Field(min_length=1)]
+
+    @field_validator("examples", mode="after")
+    @classmethod
+    def _can_be_written(cls, examples: list[Any]) -> list[Any]:
+        """With halves of surrogate pairs, which no file can hold, as question marks."""
+        return list(json.loads(json.dumps(examples, ensure_ascii=False).encode("utf-8", "replace")))
 
 
 def build_messages(seed: Seed, topic: str, count: int) -> list[tuple[str, str]]:

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 from components.core.data.contract.private import scan
 from components.core.service_llm import Usage as Asked
-from components.core.synthesis.asking import read_example
+from components.core.synthesis.asking import Call, read_example
 from components.core.synthesis.config import DataGenConfig
 from components.core.synthesis.copies import CopyFilter
-from components.core.synthesis.journal import Call
 from components.core.synthesis.rows import BadRow, ChatRow, Place
 from components.core.synthesis.seeds import Seeds
 

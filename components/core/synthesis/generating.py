@@ -13,6 +13,7 @@ from typing import Any
 from components.core.data.contract.reading import PROGRESS_SECONDS
 from components.core.errors import DataError
 from components.core.service_llm import (
+    Journal,
     ServiceLLM,
     ServiceLLMError,
     ServiceRefused,
@@ -20,12 +21,11 @@ from components.core.service_llm import (
     open_service_llm,
 )
 from components.core.settings import Settings
-from components.core.synthesis.asking import Examples, build_messages
+from components.core.synthesis.asking import Call, Examples, build_messages
 from components.core.synthesis.collecting import Collection, Usage
 from components.core.synthesis.config import DataGenConfig
 from components.core.synthesis.copies import CopyFilter
 from components.core.synthesis.held_out import read_test_sets
-from components.core.synthesis.journal import Call, Journal
 from components.core.synthesis.places import existing_rows, tool_folder
 from components.core.synthesis.report import GenerateResult, write_results
 from components.core.synthesis.rows import ChatRow, Comparing, parse_rows
@@ -52,15 +52,15 @@ def generate(config: DataGenConfig, settings: Settings) -> GenerateResult:
     prepared = _prepare(config, settings)
     folder = tool_folder(config.synth_ds_id, settings)
     file = folder / f"{config.synth_ds_split}-{prepared.digest[:12]}.calls.jsonl"
-    with Journal(file, anew=not config.resume) as journal:
+    with Journal(file, Call, anew=not config.resume) as journal:
         collection = Collection(config, prepared.seeds, prepared.copies)
-        for call in journal.calls:
+        for call in journal.entries:
             collection.take(call)
-        before = len(journal.calls)
+        before = len(journal.entries)
         if before:
             logger.info("Taken from an earlier run: %s", collection.progress())
         asyncio.run(_Asking(config, prepared.seeds, llm, journal, collection).run())
-        used = Usage.of(journal.calls, before, config, llm.usage)
+        used = Usage.of(journal.entries, before, config, llm.usage)
         if not collection.kept:
             raise DataError(
                 f"no row passed the checks: {collection.say_dropped()}. The answers are in {file}; look at the topic, "
@@ -129,8 +129,8 @@ def _notes(
     if len(parsed) > len(reference):
         notes.append(f"{len(parsed) - len(reference):,} more break the chat contract and were left out.")
     if len(reference) > len(seeds.reference):
-        overlapping = len(reference) - len(seeds.reference)
-        notes.append(f"{overlapping:,} of them also stand in a test split; they were not shown to the service LLM.")
+        left = len(reference) - len(seeds.reference)
+        notes.append(f"{left:,} of them are no seeds: they stand in a test split, too, or a model wrote them.")
     if config.failed_ds_id:
         shown = sum(seed.kind == "failed" for seed in seeds.failed)
         notes.append(
@@ -146,7 +146,7 @@ class _Asking:
     """Calls under way, and when the next one starts."""
 
     def __init__(
-        self, config: DataGenConfig, seeds: Seeds, llm: ServiceLLM, journal: Journal, collection: Collection
+        self, config: DataGenConfig, seeds: Seeds, llm: ServiceLLM, journal: Journal[Call], collection: Collection
     ) -> None:
         self._config, self._seeds, self._llm = config, seeds, llm
         self._journal, self._collection = journal, collection
@@ -155,7 +155,7 @@ class _Asking:
 
     async def run(self) -> None:
         """Ask until there is enough or the limit of calls is reached."""
-        done_before = {call.call for call in self._journal.calls}
+        done_before = {call.call for call in self._journal.entries}
         waiting = iter([call for call in range(self._config.call_limit) if call not in done_before])
         tasks: set[asyncio.Task[Call]] = set()
         async with self._llm:
@@ -196,7 +196,7 @@ class _Asking:
             raise errors[0]
         if self._failed_in_a_row >= _MOST_FAILED_IN_A_ROW:
             raise ServiceLLMError(
-                f"{self._failed_in_a_row} calls in a row brought nothing; the last: {self._journal.calls[-1].problem}"
+                f"{self._failed_in_a_row} calls in a row brought nothing; the last: {self._journal.entries[-1].problem}"
             )
         if time.monotonic() - self._last_line >= PROGRESS_SECONDS:
             self._last_line = time.monotonic()

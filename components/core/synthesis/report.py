@@ -108,7 +108,8 @@ def _markdown(config: DataGenConfig, result: GenerateResult, collection: Collect
     lines = [f"# Synthetic rows: {config.synth_ds_id}, split {config.synth_ds_split}", "", say_end(config, result), ""]
     lines += [f"- {note}" for note in notes]
     lines += ["", "| what | value |", "|---|---|"]
-    lines += [f"| {name} | {_inline(value)} |" for name, value in _facts(config, result).items()]
+    facts = _facts(config, result)
+    lines += [f"| {name} | {' '.join(value.split()).replace('|', '/')} |" for name, value in facts.items()]
     lines += ["", "## Rows left out", "", "| why | rows |", "|---|---|"]
     lines += [f"| {words} | {result.dropped.get(reason, 0):,} |" for reason, words in REASONS.items()]
     lines += ["", *(f"- {_left_out(example)}" for example in collection.examples), "", "## Examples", ""]

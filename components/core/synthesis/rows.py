@@ -64,7 +64,9 @@ def parse_row(raw: Mapping[str, Any], place: Place) -> ChatRow | BadRow:
     """A row in canonical form, or why it is none."""
     row, findings = parse_chat_row(raw)
     if row is None:
-        return BadRow(place, "; ".join(finding.message for finding in findings if finding.severity == "error"))
+        reasons = "; ".join(finding.message for finding in findings if finding.severity == "error")
+        # the tools have no such key
+        return BadRow(place, reasons.removesuffix(" Map names with data.columns."))
     texts = {name: _text(raw, name) for name in ("category", "generator", "seed_prompt", "source")}
     return ChatRow(row["messages"], row["prompt"], row["prompt_id"], place, **texts)
 

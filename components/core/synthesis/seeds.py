@@ -60,7 +60,7 @@ class Seeds:
 def choose_seeds(
     reference: Sequence[ChatRow], failed: Sequence[ChatRow], config: DataGenConfig, copies: CopyFilter
 ) -> Seeds:
-    """Seeds that show no test row to the service LLM.
+    """Seeds that show no test row to the service LLM; where people wrote some of the rows, only those.
 
     Raises:
         DataError: If every reference row stands in a test split.
@@ -71,6 +71,8 @@ def choose_seeds(
             f"every row of {config.reference_ds_id}:{config.reference_ds_split} also stands in a test split, so there "
             "is nothing to learn from. Name the training rows in reference_ds_split."
         )
+    # after rows that a model wrote, each round would be further from what people ask
+    usable = [row for row in usable if not row.generator] or usable
     overlaps = copies.overlap(failed)
     shown = [Seed(row, "failed") for row, copy in zip(failed, overlaps, strict=True) if copy is None]
     hidden = [row for row, copy in zip(failed, overlaps, strict=True) if copy is not None]
