@@ -1,7 +1,8 @@
 """A drill: `python -m llm-pipelines.drill`: what users see when the service behind the endpoint fails.
 
-The real endpoint (STAND_IN=local) answers steady traffic in front of a scripted service on loopback, which fails in five
-ways, one after the other. Exit codes: 0 nobody lost an answer, 3 somebody did, or the dead service was asked too often.
+The real endpoint (STAND_IN=local) answers steady traffic in front of a scripted service on loopback, which fails in
+five ways, one after the other. Exit codes: 0 nobody lost an answer, 3 somebody did, the dead service was asked too
+often, or its return was not noticed.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from .drill_traffic import Seen, Traffic, percentile  # type: ignore[import-not-
 
 CALLS_PER_MINUTE = 5
 STARTER = Path(__file__).resolve().parents[1] / "components" / "starter" / "model"
+_HEADS = ["outage", "asked", "failed", "service", "local", "both*", "p50 s", "p95 s", "first s", "calls**", "back s"]
 _NOT_OURS = ("API_KEY", "LANG", "TRACE_", "OPENAI_", "ADAPTERS", "SHADOW_", "ENGINE", "WEIGHTS", "ALWAYS_LOCAL")
 """Variables of this shell that would make it another drill."""
 
@@ -38,7 +40,7 @@ class Phase:
     name: str
     seen: list[Seen]
     calls: int | None = None
-    """That the dead service got while it was dead; None where it was well, or could not see them."""
+    """To the dead service while it was dead; None where it was well."""
     seconds: float = 0.0
     recovery_seconds: float | None = None
     """From its return to the first answer that it gave again; None: it did not come."""
@@ -125,10 +127,13 @@ class Drill:
 
     async def _fail(self, service: Any, traffic: Any, name: str, seconds: float, recovery: float) -> Phase:
         print(f"  {name} for {seconds:g} s", flush=True)
+        away = await traffic.metric("llm_primary_calls_total", 'outcome="away"')
         began, before = time.monotonic(), len(service.calls)
         await service.switch(name)
         await asyncio.sleep(seconds)
-        calls = None if name == "refused" else len(service.calls) - before
+        # connections that were refused are seen by the endpoint alone
+        tried = int(await traffic.metric("llm_primary_calls_total", 'outcome="away"') - away)
+        calls = tried if name == "refused" else len(service.calls) - before
         ended = time.monotonic()
         await service.switch("ok")
         back = await traffic.until_service(ended, recovery)
@@ -172,20 +177,7 @@ def write_stand_in(folder: Path) -> Path:
 
 def print_table(phases: list[Phase]) -> None:
     """What users saw, a line for each phase."""
-    heads = [
-        "service",
-        "asked",
-        "failed",
-        "service",
-        "local",
-        "both*",
-        "p50 s",
-        "p95 s",
-        "first s",
-        "calls**",
-        "back s",
-    ]
-    rows = [heads]
+    rows = [_HEADS]
     for phase in phases:
         by = [sum(one.source == name and not one.failure for one in phase.seen) for name in ("service", "local")]
         times = [one.seconds for one in phase.seen]
@@ -204,12 +196,14 @@ def print_table(phases: list[Phase]) -> None:
                 "-" if phase.recovery_seconds is None else f"{phase.recovery_seconds:.1f}",
             ]
         )
-    widths = [max(len(row[number]) for row in rows) for number in range(len(heads))]
+    widths = [max(len(row[number]) for row in rows) for number in range(len(_HEADS))]
     print()
     for row in rows:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     print("\n* begun by the service, cut, continued by the local model; the stream says so")
-    print(f"** that reached the service while it was dead (at most {CALLS_PER_MINUTE} a minute)")
+    print(
+        f"** to the service while it was dead, at most {CALLS_PER_MINUTE} a minute; back: its first answer after that"
+    )
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

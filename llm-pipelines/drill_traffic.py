@@ -114,6 +114,14 @@ class Traffic:
     async def _one(self, client: Any, path: str, body: dict[str, Any]) -> None:
         self.seen.append(await ask(client, path, body))
 
+    async def metric(self, name: str, label: str) -> float:
+        """A value at the endpoint's /metrics; 0 where it has not been counted."""
+        import httpx
+
+        async with httpx.AsyncClient(base_url=self._address, timeout=10) as client:
+            lines = (await client.get("/metrics")).text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}{{") and label in line)
+
     async def until_service(self, since: float, seconds: float) -> float | None:
         """Seconds until a request that was sent after `since` was answered by the service; None: not in time."""
         while time.monotonic() - since < seconds:

@@ -1,4 +1,4 @@
-"""The starter's base model as a model folder whose gate has spoken; the verdict is the test's, nobody judged the model."""
+"""The starter's base model as a model folder with a verdict; it is the test's, nobody judged the model."""
 
 import json
 from pathlib import Path
