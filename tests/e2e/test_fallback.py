@@ -2,13 +2,16 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
-from support.endpoint_server import ROOT, STARTER, EndpointServer
+from llm_endpoint.answering import Caller, Question
+from llm_endpoint.service import Service
+from llm_endpoint.settings import Settings
+from prometheus_client import CollectorRegistry
+from support.endpoint_server import EndpointServer
 from support.openai_server import OpenAiServer
 from support.passed_model import write_judged_model
 
@@ -27,9 +30,9 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def home(endpoint):
-    """Where the starter is converted already."""
-    return endpoint.log_file.parent
+def home(tmp_path_factory):
+    """Where the model is converted once."""
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
@@ -173,64 +176,32 @@ def test_shadow_rows_have_the_judges_columns_and_nothing_private(server, service
     assert file.stat().st_mode & 0o077 == 0
 
 
-def test_always_local_sends_nothing_to_the_service(home, model, service):
+async def answer_once(**settings):
+    """One answer of a service in this process, without HTTP before it."""
+    made = Service(Settings(**settings), CollectorRegistry())
+    await made.warm_up()
+    answering = made.ready_answering()
+    asked = Question(QUESTION["question"], QUESTION["context"])
+    try:
+        return await answering.finish(
+            answering.ask(asked, replace(answering.defaults, max_new_tokens=4), Caller("test"))
+        )
+    finally:
+        await made.close()
+
+
+def test_always_local_sends_nothing_and_a_start_needs_no_service(home, model, service):
     before = len(service.requests)
-    with EndpointServer(home, model=model, OPENAI_BASE_URL=service.url, ALWAYS_LOCAL="true", **SETTINGS) as server:
-        assert post(server).json()["answered_by"] == "local"
+    common = {"model": str(model), "whetstone_home": home, "threads": 1}
+    always = asyncio.run(answer_once(**common, openai_base_url=service.url, stand_in="local", always_local=True))
+    assert (always.sources, always.fallback) == ("local", "")
     assert len(service.requests) == before
-
-
-def test_it_starts_without_the_service_and_the_other_way_round(home, model):
     with OpenAiServer() as gone:
         url = gone.url
-    with EndpointServer(home, model=model, OPENAI_BASE_URL=url, **SETTINGS) as server:
-        assert post(server).json()["answered_by"] == "local"
-    with EndpointServer(home, model=STARTER, OPENAI_BASE_URL=url, **SETTINGS | {"STAND_IN": "service"}) as server:
-        answer = post(server).json()
-        assert (answer["answered_by"], "fallback" in answer) == ("local", False)
-
-
-REFUSED = {"status": "refused", "outcome": "worse than the base model", "headline": "REFUSED: F1 is worse"}
-
-
-@pytest.mark.parametrize(
-    ("make", "environment", "message"),
-    [
-        (lambda folder: STARTER, {}, "may not stand in: nobody has judged it here"),
-        (lambda folder: write_judged_model(folder / "m", REFUSED), {}, "may not stand in. REFUSED: F1 is worse"),
-        (
-            lambda folder: write_judged_model(folder / "m", REFUSED | {"status": "passed"}),
-            {},
-            "its gate was off, so it passed unjudged",
-        ),
-        (lambda folder: STARTER, {"OPENAI_BASE_URL": ""}, "STAND_IN is set, but OPENAI_BASE_URL is not"),
-        (lambda folder: STARTER, {"ENGINE": "openai"}, "Unset ENGINE"),
-        (lambda folder: STARTER, {"SHADOW_SAMPLE": "0.1"}, "SHADOW_CONSENT=true"),
-    ],
-)
-def test_what_may_not_stand_in_is_refused_at_the_start(tmp_path, make, environment, message):
-    settings = SETTINGS | {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"} | environment
-    server = EndpointServer(tmp_path, model=make(tmp_path), ready=False, **settings)
-    assert server.process.wait(60) == 2
-    assert message in server.log
-    assert "Traceback" not in server.log
-
-
-def test_a_drill_loses_no_answer(home):
-    command = [sys.executable, "-m", "llm-pipelines.drill", "--outage-seconds", "1.5", "--well-seconds", "1"]
-    environment = {"WHETSTONE_HOME": str(home), "BREAKER_SECONDS": "1", "THREADS": "1", "OMP_NUM_THREADS": "1"}
-    from os import environ
-
-    done = subprocess.run(
-        command, cwd=ROOT, env=dict(environ) | environment, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Nobody lost an answer." in done.stdout
-    table = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.split()[1:2]}
-    for name in ("refused", "429", "5xx", "hang", "cut"):
-        assert table[name][2] == "0"
-        assert int(table[name][4]) >= 3
-    assert "Traceback" not in done.stderr
+    without = asyncio.run(answer_once(**common, openai_base_url=url, stand_in="local"))
+    assert (without.sources, without.fallback) == ("local", "open")
+    other_way = asyncio.run(answer_once(**common, openai_base_url=url, stand_in="service"))
+    assert (other_way.sources, other_way.fallback) == ("local", "")
 
 
 def test_a_storm_during_an_outage_loses_nobody(server, service):
