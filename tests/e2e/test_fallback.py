@@ -183,9 +183,8 @@ async def answer_once(**settings):
     answering = made.ready_answering()
     asked = Question(QUESTION["question"], QUESTION["context"])
     try:
-        return await answering.finish(
-            answering.ask(asked, replace(answering.defaults, max_new_tokens=4), Caller("test"))
-        )
+        sampling = replace(answering.defaults, max_new_tokens=4)
+        return await answering.finish(answering.ask(asked, sampling, Caller("test")))
     finally:
         await made.close()
 
