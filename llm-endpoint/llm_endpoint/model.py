@@ -30,7 +30,7 @@ class TaskModel(Model):
     """
 
     def __init__(self, name: str, ready: Callable[[], Answering | Predicting], is_ready: Callable[[], bool]) -> None:
-        super().__init__(name)
+        super().__init__(name, return_response_headers=True)
         self._ready, self._is_ready = ready, is_ready
         self.ready = True
 

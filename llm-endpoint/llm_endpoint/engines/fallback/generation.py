@@ -1,6 +1,7 @@
 """One answer of two engines: who speaks first, who goes on, and whose words they are."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ class FallbackGeneration:
         self.answered_by: tuple[EngineInfo, ...] = ()
         self._speakers: list[Generation] = []
         """Those whose words are in the answer."""
+        self._hedge: _Head | None = None
+        """The stand-in, since the primary was late or failed."""
+        self._hedged = self._undecided = self._lost = False
+        """It joined because the primary was late; nobody has spoken yet; it was first."""
         self._cancelled = self._stalled = False
         self._waiting_since: float | None = None
 
@@ -99,28 +104,32 @@ class FallbackGeneration:
             async for delta in self._stand_in:
                 yield delta
             return
-        winner = await self._first()
-        if winner.generation is not self._primary:
-            async for delta in _rest(winner):
-                yield delta
+        pieces = aiter(self._primary)
+        first = await self._first(pieces)
+        if self._hedge is not None:
+            self._speaks(self._hedge.generation)
+            while first is not None:
+                yield first
+                first = await next_piece(self._hedge.pieces)
             return
+        self._speaks(self._primary)
         said: list[str] = []
         tokens = 0
         broken: EndpointError | None = None
-        watch = self._watch_silence()
+        self._timer = asyncio.get_running_loop().call_later(self._chain.stall_seconds, self._look)
         try:
-            piece: Delta | None = winner.task.result()
+            piece = first
             while piece is not None:
                 said.append(piece.text)
                 tokens += piece.tokens
                 yield piece
-                self._waiting_since = asyncio.get_running_loop().time()
-                piece = await next_piece(winner.pieces)
+                self._waiting_since = time.monotonic()
+                piece = await next_piece(pieces)
                 self._waiting_since = None
         except EndpointError as error:
             broken = error
         finally:
-            watch.cancel()
+            self._timer.cancel()
         if broken is None and not self._stalled:
             if not self._cancelled:
                 self._chain.note_success()
@@ -155,108 +164,109 @@ class FallbackGeneration:
         async for delta in generation:
             yield delta
 
-    async def _first(self) -> _Head:
-        """Whoever speaks first; the stand-in joins when the primary fails or is late.
+    async def _first(self, pieces: AsyncIterator[Delta]) -> Delta | None:
+        """The first piece of whoever speaks first; of the hedge, if there is one afterwards.
+
+        The primary is waited for without a task of its own, which would cost every answer a turn of the event loop: a
+        stand-in that was first hangs up on it, and that ends the wait.
 
         Raises:
             EndpointError: If both fail, or the request is wrong.
         """
-        assert self._primary is not None
-        chain = self._chain
-        began = asyncio.get_running_loop().time()
-        primary = _Head(self._primary)
-        heads, failure, hedged = [primary], None, False
-        timeout: float | None = chain.first_token_seconds
+        chain, loop = self._chain, asyncio.get_running_loop()
+        timer = loop.call_later(chain.first_token_seconds, self._join_late, loop.time())
+        first: Delta | None = None
+        failure: EndpointError | None = None
+        self._undecided = True
         try:
-            while True:
-                tasks = [head.task for head in heads]
-                done, _ = await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    timeout, hedged = None, True
-                    chain.note_late(began)
-                    self._join(heads, "slow")
-                    continue
-                for head in [head for head in heads if head.task in done]:
-                    error = head.task.exception()
-                    if error is None:
-                        return self._won(head, heads, hedged)
-                    if not isinstance(error, EndpointError) or (head is primary and is_callers(error)):
-                        raise error
-                    failure = error if head is primary else failure or error
-                    heads.remove(head)
-                    if head is primary:
-                        timeout = None
-                        chain.note_failure(error, reason_of(error))
-                        if self._stand_in is None:
-                            self._join(heads, reason_of(error))
-                if not heads:
-                    assert failure is not None
-                    raise failure
+            first = await next_piece(pieces)
+        except EndpointError as error:
+            failure = error
         except BaseException:
-            for head in (primary, *heads):
-                head.drop()
+            self.cancel()
+            self._drop_hedge()
             raise
+        finally:
+            self._undecided = False
+            timer.cancel()
+        if self._lost:
+            chain.count("call", "slow")
+            return await self._first_of_hedge(None)
+        if failure is None:
+            if self._hedge is not None:
+                chain.count("hedge", "primary")
+                self._drop_hedge()
+            if not self._cancelled:
+                chain.note_begin()
+            return first
+        if is_callers(failure):
+            self._drop_hedge()
+            raise failure
+        reason = reason_of(failure)
+        chain.note_failure(failure, reason)
+        if self._hedge is None:
+            self._join(reason)
+        return await self._first_of_hedge(failure)
 
-    def _join(self, heads: list[_Head], reason: str) -> None:
+    async def _first_of_hedge(self, failure: EndpointError | None) -> Delta | None:
+        """Raises: the primary's failure, if the stand-in fails, too."""
+        if self._hedge is None:
+            assert failure is not None
+            raise failure
+        try:
+            first = await self._hedge.task
+        except EndpointError as error:
+            raise (failure or error) from error
+        except BaseException:
+            self._drop_hedge()
+            raise
+        if self._hedged:
+            self._chain.count("hedge", "stand_in")
+        return first
+
+    def _join_late(self, began: float) -> None:
+        """The primary has been silent for too long: the stand-in runs, too."""
+        if self._cancelled:
+            return
+        self._hedged = True
+        self._chain.note_late(began)
+        self._join("slow")
+        if self._hedge is not None:
+            self._hedge.task.add_done_callback(self._note_hedge)
+
+    def _note_hedge(self, task: "asyncio.Task[Delta | None]") -> None:
+        if self._undecided and not self._cancelled and not task.cancelled() and task.exception() is None:
+            assert self._primary is not None
+            self._lost = True
+            self._primary.cancel()
+
+    def _join(self, reason: str) -> None:
         """The stand-in runs, too; where it cannot, the primary is all there is."""
         try:
             self._stand_in = self._chain.ask_stand_in(self._request)
         except EndpointError:
             return
-        self.reason = reason
-        heads.append(_Head(self._stand_in))
+        self.reason, self._hedge = reason, _Head(self._stand_in)
 
-    def _won(self, winner: _Head, heads: list[_Head], hedged: bool) -> _Head:
-        for head in heads:
-            if head is not winner:
-                head.drop()
-        by_primary = winner.generation is self._primary
-        if by_primary:
-            self.reason = ""
-            if not self._cancelled:
-                self._chain.note_begin()
-        elif any(head.generation is self._primary for head in heads):
-            self._chain.count("call", "slow")
-        if hedged:
-            self._chain.count("hedge", "primary" if by_primary else "stand_in")
-        self._speaks(winner.generation)
-        return winner
+    def _drop_hedge(self) -> None:
+        if self._hedge is not None:
+            self._hedge.drop()
+            self._hedge, self.reason = None, ""
 
     def _speaks(self, generation: Generation) -> None:
         self._speakers.append(generation)
         engine = self._chain.primary if generation is self._primary else self._chain.stand_in
         self.answered_by = (*self.answered_by, engine.info)
 
-    def _watch_silence(self) -> "_Watch":
+    def _look(self) -> None:
         """Hang up on a primary that says nothing for too long; time in which the caller reads does not count."""
-        limit = self._chain.stall_seconds
-        loop = asyncio.get_running_loop()
-
-        def look() -> None:
-            since = self._waiting_since
-            if since is not None and loop.time() - since >= limit and self._primary is not None:
-                self._stalled = not self._cancelled
-                self._primary.cancel()
-            else:
-                watch.timer = loop.call_later(limit / 2, look)
-
-        watch = _Watch(loop.call_later(limit, look))
-        return watch
-
-
-class _Watch:
-    def __init__(self, timer: asyncio.TimerHandle) -> None:
-        self.timer = timer
-
-    def cancel(self) -> None:
-        self.timer.cancel()
-
-
-async def _rest(head: _Head) -> AsyncIterator[Delta]:
-    delta = head.task.result()
-    while delta is not None:
-        yield delta
-        delta = await next_piece(head.pieces)
+        assert self._primary is not None
+        limit, since = self._chain.stall_seconds, self._waiting_since
+        if since is not None and time.monotonic() - since >= limit:
+            self._stalled = not self._cancelled
+            self._primary.cancel()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(limit / 2, self._look)
 
 
 def _continued(request: GenerationRequest, said: str, tokens: int) -> GenerationRequest:
