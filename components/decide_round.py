@@ -41,7 +41,9 @@ def decide_round(
             number,
             config,
             Path(judgements.path),
-            *(Path(each.path) if each else None for each in (history, generated, dataset)),
+            Path(history.path) if history else None,
+            Path(generated.path) if generated else None,
+            Path(dataset.path) if dataset else None,
             folder,
         )
         shutil.copyfile(folder / "report.html", report.path)

@@ -35,5 +35,5 @@ def qualify_model(
         )
         print(found.headline)
         outcome = {**asdict(found), "history": history.path}
-        nothing = {"registered": {}, "published": {}}
-        return ("passed" if found.qualified else "refused", outcome, nothing)
+        verdict = "passed" if found.qualified else "refused"
+        return (verdict, outcome, {"registered": {}, "published": {}})

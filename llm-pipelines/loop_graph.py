@@ -93,7 +93,7 @@ def build_loop_pipeline(recipe: LoopRecipe, pods: Pods, reference_version: str =
             with dsl.Elif(base.decided["decision"] == "continue", name="round-1"):
                 ends.append(first(**sections, **base.handed_on()))
         with dsl.Else(name="base-model-refused"):
-            ends.append(graph.closed(base))
+            ends.append(graph.closed(base, REFUSED_STEP))
             ends[-1].set_display_name(REFUSED_STEP)
         return _one_of(*ends)
 
@@ -184,9 +184,9 @@ class _Graph:
         trained = {"history": before["history"], "generated": generated, "dataset": dataset, "merged": merged}
         return self.judged(number, sections, **trained, model_dir=tuned.outputs["output_model_dir"])
 
-    def closed(self, base: _Round) -> Any:
+    def closed(self, base: _Round, name: str | None = None) -> Any:
         """The end of a loop that trained nothing."""
-        return self.pods.small(_named(qualify_model, 0)(history=base.decided["output_history"]))
+        return self.pods.small(_named(qualify_model, 0, name)(history=base.decided["output_history"]))
 
     def _end(self, number: int) -> Any:
         """The pipeline that compares a round's model with its base, and registers it where it may stand in."""

@@ -36,7 +36,7 @@ def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_
         arguments = [*BRIEF, *base, *service(server), "loop.max_rounds=0", "judge.price_per_million_input=1000"]
         found = run_loop(tmp_path / "home", *arguments)
         assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
-        assert steps_run(found) == [*BASE, "0-qualify-model"]
+        assert steps_run(found) == [*BASE, "0-record-refused-run"]
         history = read_history(report_of(found).parent)
         assert (history.decision, len(history.rounds)) == ("budget", 1)
         # each call is 100 tokens in, by the stand-in's word
@@ -46,7 +46,7 @@ def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_
         # another budget asks nothing again
         again = run_loop(tmp_path / "home", *arguments, "loop.max_rounds=3", "loop.max_calls=1")
         assert (again.returncode, len(server.calls)) == (3, asked)
-        assert steps_run(again) == ["0-decide-round", "0-qualify-model"]
+        assert steps_run(again) == ["0-decide-round", "0-record-refused-run"]
         assert "would exceed loop.max_calls=1" in again.stdout
     assert "BUDGET USED UP" in found.stdout
     assert "none: no model of this loop may stand in" in found.stdout
