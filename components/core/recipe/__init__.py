@@ -1,5 +1,6 @@
 """Recipes: what is trained. `load_recipe` reads one, the sections are its types."""
 
+from components.core.recipe.config_file import parse_config
 from components.core.recipe.judging import EvaluationConfig, GateConfig
 from components.core.recipe.loading import LoadedRecipe, build_recipe, flatten, load_recipe, parse_override
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, get_model, read_catalogue
@@ -38,6 +39,7 @@ __all__ = [
     "flatten",
     "get_model",
     "load_recipe",
+    "parse_config",
     "parse_override",
     "read_catalogue",
     "without_needless_deepspeed",

@@ -91,7 +91,7 @@ class _Table:
             raise BrokenFile(
                 "duplicate_key", f"the header names {', '.join(map(repr, twice))[:200]} twice", self._start
             )
-        if not set(header) & set(self._columns):
+        if self._columns and not set(header) & set(self._columns):
             message = missing_columns_message(list(self._columns), self._columns, header)
             raise BrokenFile("missing_column", f"{message}. If this line is the first row, add a header", self._start)
 

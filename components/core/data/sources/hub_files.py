@@ -61,7 +61,7 @@ def _write(stream: Any, split: str, folder: Path, data: DataConfig, settings: Se
     expected = limit or total
     file, rows, reported = folder / f"{split}.jsonl", 0, time.monotonic()
     with file.open("w", encoding="utf-8", newline="\n") as target:
-        for rows, row in enumerate(islice(_rows(stream, data, settings), limit), start=1):
+        for rows, row in enumerate(islice(stream_rows(stream, data, settings), limit), start=1):
             target.write(_as_line(row, name, rows))
             if time.monotonic() - reported > _PROGRESS_SECONDS:
                 reported = time.monotonic()
@@ -72,7 +72,8 @@ def _write(stream: Any, split: str, folder: Path, data: DataConfig, settings: Se
     return file
 
 
-def _rows(stream: Any, data: DataConfig, settings: Settings) -> Iterator[dict[str, Any]]:
+def stream_rows(stream: Any, data: DataConfig, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Rows of one of a Hub dataset's splits, classes by their names; the Hub's errors as ours."""
     names = class_names(stream.features.to_dict()) if stream.features else {}
     try:
         for value in stream:
@@ -97,17 +98,18 @@ def _count(stream: Any, data: DataConfig, settings: Settings) -> int:
         return known
     columns = stream.column_names
     narrow = stream.select_columns(columns[:1]) if columns else stream
-    return sum(1 for _ in _rows(narrow, data, settings))
+    return sum(1 for _ in stream_rows(narrow, data, settings))
 
 
 def _as_line(row: dict[str, Any], name: str, number: int) -> str:
     try:
-        return json.dumps(row, ensure_ascii=False, default=_as_text) + "\n"
+        return json.dumps(row, ensure_ascii=False, default=as_text) + "\n"
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}:{number}: cannot be written as JSON ({error}). Use a dataset of text.") from error
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Dates as text, for JSON; a TypeError for what JSON cannot hold."""
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     raise TypeError(f"a value of type {type(value).__name__}")

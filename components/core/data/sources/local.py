@@ -74,6 +74,27 @@ def open_local(path: Path, data: DataConfig, limits: Limits, columns: Sequence[s
     )
 
 
+def files_of_split(folder: Path, split: str) -> list[Path]:
+    """Files of any split of a folder: the one of this name, else its shards; none where it is not there.
+
+    Raises:
+        StorageError: If the folder holds a link that leads out of it.
+        DataError: If the split stands there more than once.
+    """
+    usable = _usable(folder.resolve())
+    exact = [file for file in usable if _stem(file.name) == split.lower()]
+    shards = re.compile(re.escape(split) + r"-\d+-of-\d+", re.IGNORECASE)
+    files = exact or [
+        file for file in usable if shards.fullmatch(_stem(file.name)) or file.parent.name == split != folder.name
+    ]
+    return _one_format(files, split)
+
+
+def splits_of(folder: Path) -> list[str]:
+    """Names of the splits that a folder has files of."""
+    return sorted({re.sub(r"-\d+-of-\d+$", "", _stem(file.name)) for file in _usable(folder.resolve())})
+
+
 def read_files(
     files: Sequence[tuple[str, Path]], limits: Limits, columns: Sequence[str], wanted: Collection[str]
 ) -> Iterator[NumberedRow]:
