@@ -112,7 +112,7 @@ AREAS := data_preparation training_loop pipeline_overhead engines start_up servi
 
 benchmark: setup ## Measure against named peers (AREA=one of them, AREA=list names them; all when empty)
 	@if [ "$(AREA)" = list ]; then echo $(AREAS); exit; fi; \
-		$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt; \
+		$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt || exit 1; \
 		for area in $(or $(AREA),$(AREAS)); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once, a core each)
