@@ -111,9 +111,12 @@ starter: setup ## Rebuild the embedded base model and its question set (hours)
 drill: setup ## Fail the service behind the endpoint in five ways and print what users saw (MODEL= ARGS="--outage-seconds 60")
 	@$(BIN)/python -m llm-pipelines.drill $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
-benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding|memory_estimate|head_inference|head_serving|chat_preparation|chat_memory|adapter_swap; all when empty)
-	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
-	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+AREAS := data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap gpu_training batch_inference judge_calls fallback
+
+benchmark: setup ## Measure against named peers (AREA=one of them, AREA=list names them; all when empty)
+	@if [ "$(AREA)" = list ]; then echo $(AREAS); exit; fi; \
+		$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt || exit 1; \
+		for area in $(or $(AREA),$(AREAS)); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once, a core each)
 	@OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile

@@ -29,7 +29,7 @@ from .drill_traffic import Seen, Traffic, percentile  # type: ignore[import-not-
 CALLS_PER_MINUTE = 5
 STARTER = Path(__file__).resolve().parents[1] / "components" / "starter" / "model"
 _HEADS = ["outage", "asked", "failed", "service", "local", "both*", "p50 s", "p95 s", "first s", "calls**", "back s"]
-_NOT_OURS = ("API_KEY", "LANG", "TRACE_", "OPENAI_", "ADAPTERS", "SHADOW_", "ENGINE", "WEIGHTS", "ALWAYS_LOCAL")
+_NOT_OURS = ("API_KEY", "LANG", "TRACE_", "OPENAI_", "ADAPTERS", "SHADOW_", "WEIGHTS", "ALWAYS_LOCAL")
 """Variables of this shell that would make it another drill."""
 
 

@@ -12,7 +12,13 @@ pytestmark = pytest.mark.e2e
 
 def test_a_drill_loses_no_answer(tmp_path):
     command = [sys.executable, "-m", "llm-pipelines.drill", "--outage-seconds", "1.5", "--well-seconds", "1"]
-    environment = {"WHETSTONE_HOME": str(tmp_path), "BREAKER_SECONDS": "1", "THREADS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {
+        "WHETSTONE_HOME": str(tmp_path),
+        "BREAKER_SECONDS": "1",
+        "ENGINE": "transformers",
+        "THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         command, cwd=ROOT, env=dict(os.environ) | environment, capture_output=True, text=True, timeout=120, check=False
     )
@@ -25,14 +31,9 @@ def test_a_drill_loses_no_answer(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--outages", "flood"], "there is no outage 'flood'"), (["--model", "nowhere"], "there is no model folder")],
-)
-def test_a_wrong_drill_is_one_line_and_exit_2(tmp_path, arguments, message):
-    environment = dict(os.environ) | {"WHETSTONE_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "llm-pipelines.drill", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False)
+def test_an_outage_that_there_is_not_is_one_line_and_exit_2(tmp_path):
+    command = [sys.executable, "-m", "llm-pipelines.drill", "--outages", "flood"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 2
-    assert message in done.stderr
+    assert "there is no outage 'flood'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """evaluation.py as a user runs it; a loopback server stands in for the judge, asked by the real client over HTTP."""
 
 import collections
+import importlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from support.service_llm_server import Call, Fault, ServiceLLMServer
 
 from components.core.errors import ServiceLLMError, StorageError
 from components.core.judging import EVAL_COLUMNS, JudgeConfig, JudgeResult, judge
+from components.core.recipe import parse_config
 from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -221,3 +223,56 @@ def test_two_runs_at_once_do_not_ask_for_the_same(tmp_path):
     with ServiceLLMServer(script) as server:
         assert run_judge(server, tmp_path, eval_workers=1).made == 24
     assert refused
+
+
+def test_the_shipped_configuration_is_valid_and_its_keys_are_those_of_the_tool():
+    config = parse_config(JudgeConfig, ["--from-config", str(ROOT / "llm-pipelines/config/evaluation.yaml")])
+    assert (config.rate_limit_per_minute, config.eval_repeat, config.eval_workers) == (60, 10, 4)
+    assert (config.avg_similarity_threshold, config.avg_precision_threshold) == (90, 90)
+    assert not config.push_eval_to_hf_hub
+
+
+def test_service_and_local_are_answered_judged_and_compared(tmp_path, monkeypatch, capsys):
+    """The whole way of docs/judge.md; the stand-in answers well and judges by what it is shown."""
+    main = importlib.import_module("llm-pipelines.evaluation").main
+    monkeypatch.setenv("WHETSTONE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    file = write_answers(tmp_path, instructions=15)
+
+    def script(call: Call, _number: int) -> str:
+        if "CANDIDATE ANSWER" not in call.prompt:
+            return "as the target"
+        candidate, reference = asked(call), part(call.prompt, "REFERENCE ANSWER")
+        if candidate == reference:
+            return grade(99, 99)
+        if candidate == "as the target":
+            return grade(96, 95)
+        return grade(60, 60) if candidate.startswith("answer") else grade(5, 5)
+
+    with ServiceLLMServer(script) as server:
+        own = {key: value for key, value in options(server, file).items() if key not in ("eval_repeat", "sequential")}
+        judging = options(server, tmp_path / "home/datasets/service-responses", eval_repeat=1)
+        steps = [
+            (["answer"], own),
+            (["calibrate"], options(server, file)),
+            ([], options(server, file, eval_repeat=1)),
+            ([], judging | {"eval_ds_id": "service-eval"}),
+            (["compare"], {"other_ds_id": "service-eval"}),
+        ]
+        printed = []
+        for words, values in steps:
+            flags = [text for key, value in values.items() for text in (f"--{key}", str(value))]
+            monkeypatch.setattr(sys, "argv", ["evaluation.py", *words, *flags])
+            main()
+            printed.append(capsys.readouterr().out)
+    assert "15 answers of openai/m" in printed[0]
+    assert "calibrated" in printed[1]
+    assert "Order          +0.0" in printed[1]
+    assert "Verdict        not qualified" in printed[2]
+    assert "Verdict        qualified" in printed[3]
+    assert "local against service: worse" in printed[4]
+    assert "coverage 100.0" in printed[4]
+    assert "coverage 0.0" in printed[4]
+    page = Path(printed[4].split("Report")[1].strip())
+    assert "worse" in page.read_text()
+    assert page.with_name("report.md").is_file()

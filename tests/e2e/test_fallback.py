@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from support.endpoint_server import EndpointServer
 from support.openai_server import OpenAiServer
 from support.passed_model import write_judged_model
+from support.scripted_core import ScriptedCore
 
 pytestmark = pytest.mark.e2e
 
@@ -22,6 +23,8 @@ TURNS = [{"role": "system", "content": QUESTION["context"]}, {"role": "user", "c
 CHAT = {"messages": TURNS, "max_tokens": 8}
 SETTINGS = {
     "STAND_IN": "local",
+    # which starts without a conversion
+    "ENGINE": "transformers",
     "FIRST_TOKEN_SECONDS": "0.5",
     "STALL_SECONDS": "0.5",
     "BREAKER_SECONDS": "0.3",
@@ -31,7 +34,6 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Where the model is converted once."""
     return tmp_path_factory.mktemp("home")
 
 
@@ -177,8 +179,9 @@ def test_shadow_rows_have_the_judges_columns_and_nothing_private(server, service
 
 
 async def answer_once(**settings):
-    """One answer of a service in this process, without HTTP before it."""
-    made = Service(Settings(**settings), CollectorRegistry())
+    """One answer of a service in this process, without HTTP; a scripted core in place of the local model."""
+    core = ScriptedCore(range(40, 44))
+    made = Service(Settings(**settings), CollectorRegistry(), lambda: core)
     await made.warm_up()
     answering = made.ready_answering()
     asked = Question(QUESTION["question"], QUESTION["context"])
@@ -191,7 +194,7 @@ async def answer_once(**settings):
 
 def test_always_local_sends_nothing_and_a_start_needs_no_service(home, model, service):
     before = len(service.requests)
-    common = {"model": str(model), "whetstone_home": home, "threads": 1}
+    common = {"model": str(model), "whetstone_home": home}
     always = asyncio.run(answer_once(**common, openai_base_url=service.url, stand_in="local", always_local=True))
     assert (always.sources, always.fallback) == ("local", "")
     assert len(service.requests) == before

@@ -14,6 +14,7 @@ from components.core.judging.pages import write_page
 from components.core.judging.report import compare_page, judge_page
 from components.core.settings import Settings
 
+COLUMNS = ("instructions", "target_responses", "candidate_responses", "model_id", "model_sha")
 TARGET = "the answer to question {} is the sum of its two numbers and nothing else"
 
 
@@ -25,15 +26,7 @@ def answers(count: int, seed: int, *, quality: float = 94.0, spread: float = 5.0
         good = f"q={min(100.0, dice.gauss(quality, spread)):.2f} {number}"
         candidate = f"wrong {number}" if dice.random() < shuffled else good
         texts = (f"question {number}", TARGET.format(number), candidate, "m", "1")
-        rows.append(
-            dict(
-                zip(
-                    ("instructions", "target_responses", "candidate_responses", "model_id", "model_sha"),
-                    texts,
-                    strict=True,
-                )
-            )
-        )
+        rows.append(dict(zip(COLUMNS, texts, strict=True)))
     return rows
 
 
@@ -46,24 +39,14 @@ def truth(_instruction: str, reference: str, candidate: str) -> float:
 
 
 def config(**changes: Any) -> JudgeConfig:
-    values = {
-        "provider": "openai",
-        "model": "scripted",
-        "base_url": "http://127.0.0.1:1/v1",
-        "lm_response_ds_id": "answers",
-    }
-    return JudgeConfig.model_validate(
-        {**values, "bootstrap_samples": 300, "eval_repeat": 1, "sequential": False, **changes}
-    )
+    judge_values = {"provider": "openai", "model": "scripted", "base_url": "http://127.0.0.1:1/v1"}
+    values = {"lm_response_ds_id": "answers", "bootstrap_samples": 300, "eval_repeat": 1, "sequential": False}
+    return JudgeConfig.model_validate({**judge_values, **values, **changes})
 
 
 def judged(rows: list[dict], home: Path, seed: int = 1, by: Any = None, **changes: Any) -> JudgeResult:
-    return judge(
-        config(resume=False, **changes),
-        Settings(whetstone_home=home),
-        rows=rows,
-        by=by or ScriptedJudge(truth, 4.0, seed),
-    )
+    settings, asked = Settings(whetstone_home=home), by or ScriptedJudge(truth, 4.0, seed)
+    return judge(config(resume=False, **changes), settings, rows=rows, by=asked)
 
 
 def scored(rows: list[dict], seed: int, noise: float = 4.0) -> list[dict]:
@@ -77,9 +60,10 @@ def scored(rows: list[dict], seed: int, noise: float = 4.0) -> list[dict]:
     return [{**row, "similarity_scores": score(row), "precision_scores": score(row)} for row in rows]
 
 
-COMPARING = CompareConfig(other_ds_id="other", bootstrap_samples=1000)
+COMPARING = CompareConfig(other_ds_id="other", bootstrap_samples=500)
 
 
+@pytest.mark.e2e
 def test_two_equal_models_are_no_difference_in_95_of_100_seeds():
     outcomes = [
         compare_rows(scored(answers(100, 2 * seed), seed), scored(answers(100, 2 * seed + 1), -seed), COMPARING).outcome
@@ -88,6 +72,7 @@ def test_two_equal_models_are_no_difference_in_95_of_100_seeds():
     assert outcomes.count("no difference") >= 95
 
 
+@pytest.mark.e2e
 def test_a_model_with_30_percent_shuffled_answers_is_always_refused(tmp_path):
     for seed in range(1, 51):
         good = scored(answers(100, 2 * seed), seed)
@@ -134,7 +119,7 @@ class Biased(ScriptedJudge):
 @pytest.mark.parametrize(
     ("judging", "told"),
     [
-        (ScriptedJudge(lambda *_: 95.0, 2.0, 1), "answers to other instructions a similarity of 95"),
+        (ScriptedJudge(lambda *_: 95.0, 2.0, 1), "answers to other instructions a similarity of 9"),
         (ScriptedJudge(lambda *_: 50.0, 40.0, 1), "does not agree with itself"),
         (Biased(truth, 2.0, 1), "with the order of the two answers"),
         (ScriptedJudge(lambda i, r, c: 0.8 * truth(i, r, c), 2.0, 1), "the target itself a similarity of 79"),
@@ -144,13 +129,12 @@ def test_a_judge_that_fails_its_calibration_decides_nothing(tmp_path, judging, t
     settings, rows = Settings(whetstone_home=tmp_path), answers(40, 3)
     found = calibrate(config(), settings, rows=rows, by=judging)
     assert any(told in problem for problem in found.problems(config()))
-    result = judged(rows, tmp_path, quality=99.0) if False else judged(rows, tmp_path, by=judging)
+    result = judged(rows, tmp_path, by=judging)
     assert result.verdict.word == "undecided"
     assert result.verdict.reason.startswith("the judge failed its calibration")
 
 
 def test_agreement_is_krippendorffs_alpha():
-    # his example of interval data, three raters and missing values left out: alpha = 0.811 for the nominal-like set
     assert krippendorff_alpha([[1, 1], [2, 2], [3, 3]]) == 1.0
     assert krippendorff_alpha([[1, 2], [2, 1], [1, 2], [2, 1]]) < 0
     # observed 4 * 0.5 * 2 / 8 = 0.5, expected variance of 1 2 3 4 5 6 7 8 = 6
@@ -173,4 +157,4 @@ def test_the_reports_hold_the_numbers_and_no_foreign_markup(tmp_path):
     page = write_page(compare_page(comparison), tmp_path / "two").read_text()
     for side in comparison.sides:
         assert f"{side.coverage.value:.1f}" in page
-    assert "local against service: no difference" in page
+    assert f"local against service: {comparison.outcome}" in page

@@ -3,7 +3,7 @@ import random
 import pytest
 from support.tiny_llama import write_tiny_llama
 
-from components.core.errors import StorageError
+from components.core.errors import ConfigError, StorageError
 from components.core.evaluation.generation import StopRule
 from components.core.responses.choosing import Sampling, choose
 from components.core.responses.generation import Generator, Job
@@ -54,6 +54,54 @@ def test_greedy_answers_are_those_of_generate_on_each_row_alone(model, prompts, 
     found = ask(model, prompts, sampling, at_once)
     assert [found[row, 0] for row in range(len(prompts))] == [generate(model, ids, penalty) for ids in prompts]
     assert len({len(answer) for answer in found.values()}) > 3
+
+
+def sliding():
+    from transformers import MistralConfig, MistralForCausalLM
+
+    return MistralForCausalLM(
+        MistralConfig(
+            vocab_size=258, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=256, sliding_window=8, initializer_range=0.3,
+        )
+    )  # fmt: skip
+
+
+def mixed():
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    return Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=258, hidden_size=32, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4,
+            head_dim=8, num_key_value_heads=2, max_position_embeddings=256, sliding_window=8, initializer_range=0.3,
+        )
+    )  # fmt: skip
+
+
+def learned_positions():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(vocab_size=258, n_embd=32, n_layer=2, n_head=4, n_positions=256, initializer_range=0.3)
+    )
+
+
+@pytest.mark.parametrize("make", [sliding, mixed, learned_positions])
+def test_other_kinds_of_attention_and_positions_are_generates_too(prompts, make):
+    import torch
+
+    torch.manual_seed(0)
+    other = make().eval()
+    found = ask(other, prompts, GREEDY, 5)
+    assert [found[row, 0] for row in range(len(prompts))] == [generate(other, ids, 1.0) for ids in prompts]
+
+
+def test_a_model_with_a_recurrent_state_is_refused():
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=64, hidden_size=16, state_size=4, num_hidden_layers=1)
+    with pytest.raises(ConfigError, match="of the kind mamba keeps a state"):
+        ask(MambaForCausalLM(config).eval(), [[3, 4]], GREEDY, 1)
 
 
 def test_drawn_answers_depend_on_row_and_repeat_only(model, prompts):

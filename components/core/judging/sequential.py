@@ -20,6 +20,8 @@ BETTING_SHARE = 0.1
 """Share of the allowed error that the confidence sequence may use; the looks at the passes' ends have the rest."""
 ENOUGH_INFORMATION = 0.95
 """Passes go on until the interval is what this share of the information of all passes gives: more changes nothing."""
+HOPELESS = 0.1
+"""Chance of a decision below which further passes are not worth their calls."""
 _STEPS = 400
 _BOLDNESS = 0.9
 """Share of the capital that a single score may cost."""
@@ -81,6 +83,19 @@ def variances(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
     means = np.nanmean(scores[counts > 0], axis=1)
     total = float(np.var(means, ddof=1)) if len(means) > 1 else 0.0
     return max(0.0, total - within / float(np.mean(counts[counts > 0]))), within
+
+
+def chance_to_decide(distance: float, information: float, error: float) -> tuple[float, float]:
+    """Chances that the last look finds the mean above, and below, its threshold if what was seen so far goes on.
+
+    Args:
+        distance: Mean minus threshold, in standard errors of now.
+        information: Share of the information that there is now, below 1.
+        error: Of the last look, both sides together.
+    """
+    needed = _quantile(error / 2)
+    drift, deviation = distance / math.sqrt(information), math.sqrt(max(1e-9, 1 - information))
+    return _tail((needed - drift) / deviation), _tail((needed + drift) / deviation)
 
 
 def passes_needed(between: float, within: float, all_passes: int) -> int:

@@ -5,7 +5,7 @@ One instruction is one observation: its answers and their judgements are not ind
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -17,7 +17,9 @@ from components.core.judging.config import JudgeConfig
 from components.core.judging.sequential import (
     BETTING_SHARE,
     FIRST_LOOK,
+    HOPELESS,
     ConfidenceSequence,
+    chance_to_decide,
     critical_value,
     passes_needed,
     spend,
@@ -112,8 +114,21 @@ class Watch:
         if not final:
             why = f"certain after {count} of {len(self._sizes)} passes"
         verdict = self._look(self._looking, values, why)
+        if not final and verdict.word == "undecided" and count > 1 and self._is_hopeless():
+            verdict, final = replace(verdict, reason="more judgements would hardly decide it"), True
         if final or verdict.word != "undecided":
             self.verdict = verdict
+
+    def _is_hopeless(self) -> bool:
+        """Whether neither verdict is likely to come of all passes that are left."""
+        chances = []
+        thresholds = (self._config.avg_similarity_threshold, self._config.avg_precision_threshold)
+        for metric, threshold in enumerate(thresholds):
+            between, within = variances(self.scores[:, : self._pass, metric])
+            now, then = (1e-6 + between + within / passes for passes in (self._pass, self._final))
+            distance = (self._means[metric] - threshold) / math.sqrt(now / self._judged)
+            chances.append(chance_to_decide(distance, then / now, self._looking))
+        return max(min(above for above, _ in chances), max(below for _, below in chances)) < HOPELESS
 
     def _critical(self, metric: int, final: bool) -> float:
         """Critical value of this look at one score."""

@@ -7,6 +7,7 @@ depend on the row and its repeat only, not on the batch.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 from components.core.errors import ConfigError, StorageError
@@ -63,11 +64,15 @@ class Generator:
         sampling: How tokens are chosen.
         max_new_tokens: Longest answer, in tokens.
         prompts_at_once: Prompts that are answered at once, each with all its answers.
+
+    Raises:
+        ConfigError: If the model keeps something else than keys and values of its tokens.
     """
 
     def __init__(
         self, model: Any, stop: StopRule, sampling: Sampling, max_new_tokens: int, prompts_at_once: int
     ) -> None:
+        _check_kind(model)
         self._model, self._stop, self._sampling = model, stop, sampling
         self._max_new_tokens, self._prompts_at_once = max_new_tokens, prompts_at_once
         self._rows: list[_Row] = []
@@ -96,8 +101,8 @@ class Generator:
                 yield from finished
         except torch.OutOfMemoryError as error:
             raise ConfigError(
-                f"inference_bs={self._prompts_at_once} ({self._size} answers at once) does not fit into memory. Lower it "
-                "or max_new_tokens."
+                f"inference_bs={self._prompts_at_once} ({self._size} answers at once) does not fit into memory. Lower "
+                "it or max_new_tokens."
             ) from error
         finally:
             self._rows, self._slots, self._seen = [], None, None
@@ -205,3 +210,16 @@ class Generator:
         self._seen[first : first + len(rows)] = seen
         for place, row in enumerate(rows, start=first):
             self._seen[place, row.tokens[-1]] = True
+
+
+def _check_kind(model: Any) -> None:
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    takes_cache = "past_key_values" in signature(model.forward).parameters
+    if takes_cache and all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=model.config).layers):
+        return
+    raise ConfigError(
+        f"a model of the kind {model.config.model_type} keeps a state that is not of its tokens, so that its rows "
+        "cannot be answered in one batch. Name a model with attention in every layer, or serve it and ask the endpoint."
+    )
