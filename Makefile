@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run task components serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test registry mlflow docs starter benchmark test browser lint clean
+.PHONY: help setup run task components serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test registry mlflow docs starter drill benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -108,9 +108,15 @@ docs: setup ## Write docs/recipe.md and docs/catalogue-parameters.md again from 
 starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
 
-benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding|memory_estimate|head_inference|head_serving|chat_preparation|chat_memory|adapter_swap|batch_inference; all when empty)
-	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
-	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap batch_inference); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+drill: setup ## Fail the service behind the endpoint in five ways and print what users saw (MODEL= ARGS="--outage-seconds 60")
+	@$(BIN)/python -m llm-pipelines.drill $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
+AREAS := data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap gpu_training batch_inference judge_calls fallback
+
+benchmark: setup ## Measure against named peers (AREA=one of them, AREA=list names them; all when empty)
+	@if [ "$(AREA)" = list ]; then echo $(AREAS); exit; fi; \
+		$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt || exit 1; \
+		for area in $(or $(AREA),$(AREAS)); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once, a core each)
 	@OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile

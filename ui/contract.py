@@ -38,6 +38,10 @@ class Answer(Message):
     """Names the answer in feedback."""
     model: str = ""
     revision: str = ""
+    answered_by: str = ""
+    """`service`, `local`, or both with a comma; empty from endpoints that do not say."""
+    fallback: str = ""
+    """Why a stand-in answered; empty where none did."""
     usage: Usage = Usage()
     latency_seconds: float | None = None
     time_to_first_token_seconds: float | None = None

@@ -85,6 +85,7 @@ def facts(answer: Answer) -> str:
         ("First token", _seconds(answer.time_to_first_token_seconds)),
         ("Tokens", f"{usage.prompt_tokens:,} in{reused}, {usage.completion_tokens:,} out"),
         ("Model", _model(answer.model, answer.revision)),
+        ("Answered by", _who(answer)),
     )
     return _facts(rows)
 
@@ -92,6 +93,15 @@ def facts(answer: Answer) -> str:
 def served(found: Predictions, seconds: float) -> str:
     """Time and model of predictions; the time is the page's own, from the click to the result."""
     return _facts((("Time", _seconds(seconds)), ("Model", _model(found.model, found.revision))))
+
+
+def _who(answer: Answer) -> str:
+    """Only where there are two who could have answered it."""
+    names = {"service": "the service", "local": "the local model"}
+    who = " and ".join(names.get(one, escaped(one)) for one in answer.answered_by.split(",") if one)
+    if answer.fallback:
+        return f"{who}, standing in ({escaped(answer.fallback)})"
+    return who if answer.answered_by == "service" else ""
 
 
 def _model(name: str, full_revision: str) -> str:

@@ -5,7 +5,8 @@ PlatformError
 ├── DataError        a dataset breaks the data contract
 ├── TrainingError    fine-tuning cannot start or go on
 ├── StorageError     a file, folder or Hub cannot be read or written
-└── RegistryError    a model cannot be published, registered or found
+├── RegistryError    a model cannot be published, registered or found
+└── ServiceLLMError  a service LLM cannot be asked, or its answer is of no use
 
 The library raises them with one message that says what, where and what to do. `main()` functions and steps print that
 message as one line and leave with exit code 2; a traceback therefore always means a defect of ours.
@@ -44,6 +45,10 @@ class StorageError(PlatformError):
 
 class RegistryError(PlatformError):
     """A model cannot be published, registered or found."""
+
+
+class ServiceLLMError(PlatformError):
+    """A service LLM cannot be asked, or its answer is of no use."""
 
 
 @contextmanager

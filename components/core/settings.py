@@ -67,6 +67,14 @@ class Settings(BaseSettings):
     """Processes that train on one machine (TRAINING_PROCESSES); none takes one per GPU, or one on a CPU."""
     training_nodes: TrainingNodes | None = None
     """The nodes of a TrainJob (TRAINING_NODES, JSON); none trains in this pod. Set when a pipeline is compiled."""
+    gemini_api_key: SecretStr | None = None
+    """API key of Gemini (GEMINI_API_KEY), where it is the service LLM."""
+    google_api_key: SecretStr | None = None
+    """The same (GOOGLE_API_KEY), as Google's own libraries name it."""
+    openai_api_key: SecretStr | None = None
+    """API key of OpenAI, or of a server that speaks its protocol (OPENAI_API_KEY)."""
+    anthropic_api_key: SecretStr | None = None
+    """API key of Anthropic (ANTHROPIC_API_KEY)."""
     git_commit: str = Field(default="unknown")
     """Commit of the code (GIT_COMMIT), recorded with the model."""
 

@@ -3,24 +3,37 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import Runnable
 
+from llm_endpoint.answer import Answer, Caller, Stream, say_sources
+from llm_endpoint.asking import Asking, Question
 from llm_endpoint.chain import InlineStrOutputParser, build_chain, build_prompt_template
 from llm_endpoint.chat_model import EngineChatModel, Exchange, current_exchange
-from llm_endpoint.engines.seam import Engine, Message, Sampling, Usage
-from llm_endpoint.errors import EndpointError, GenerationError, InvalidInput, RequestTimeout
+from llm_endpoint.engines.seam import (
+    Delta,
+    Engine,
+    EngineInfo,
+    GenerationRequest,
+    Handover,
+    Message,
+    Sampling,
+    SharedGeneration,
+    Usage,
+    who_answered,
+)
+from llm_endpoint.errors import EndpointError, GenerationError, RequestTimeout
 from llm_endpoint.feedback import RecentAnswers
 from llm_endpoint.grounding import Grounding, ground
 from llm_endpoint.metrics import Metrics
-from llm_endpoint.served.prompt import Prompt
+from llm_endpoint.shadow import Shadow
 from llm_endpoint.telemetry.telemetry import RequestTrace, Telemetry
+
+__all__ = ["Answer", "Answering", "Asking", "Caller", "Question", "Stream"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,80 +43,41 @@ _LONG_CONTEXT = 20_000
 _TURNS: dict[str, type[BaseMessage]] = {"system": SystemMessage, "user": HumanMessage, "assistant": AIMessage}
 
 
-@dataclass(frozen=True)
-class Question:
-    """A question with the context that should answer it."""
-
-    question: str
-    context: str
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, for traces."""
-
-    protocol: str
-    session_id: str | None = None
-
-
-@dataclass
-class Answer:
-    """A finished answer."""
-
-    response: str
-    trace_id: UUID
-    usage: Usage
-    finish_reason: str
-    latency_seconds: float
-    time_to_first_token_seconds: float | None
-    grounding: Grounding | None
-    """None for a conversation, which has no context to hold it against."""
-
-
-@dataclass
-class Stream:
-    """An answer under way. Iterate `pieces`; `answer` is set when they have ended."""
-
-    trace_id: UUID
-    pieces: AsyncIterator[str] = field(init=False)
-    answer: Answer | None = None
-
-
 class Answering:
     """Answers questions and conversations with one engine.
 
     Args:
         engine: Started.
-        prompt: Of the served model.
-        has_chat: The model takes conversations.
-        shield: Marks control tokens of the prompt template for the encoder.
-        defaults: Sampling where a request says nothing.
+        asking: How its model is asked; of two, the primary.
         timeout_seconds: From arrival to the last token.
+        stand_in: How the other model of a chain is asked.
+        shadow: Also asks the local model, now and then.
     """
 
     def __init__(
         self,
         engine: Engine,
-        prompt: Prompt,
-        has_chat: bool,
-        shield: Callable[[str], str],
-        defaults: Sampling,
+        asking: Asking,
         timeout_seconds: float,
         telemetry: Telemetry,
         metrics: Metrics,
         recent: RecentAnswers,
+        stand_in: Asking | None = None,
+        shadow: Shadow | None = None,
     ) -> None:
-        self.engine, self.prompt, self.has_chat, self.defaults = engine, prompt, has_chat, defaults
-        self._timeout_seconds = timeout_seconds
+        self.engine, self.asking, self.defaults = engine, asking, asking.defaults
+        self._timeout_seconds, self._stand_in, self._shadow = timeout_seconds, stand_in, shadow
         self._telemetry, self._metrics, self._recent = telemetry, metrics, recent
         llm = EngineChatModel(engine=engine)
-        self._qa_chain = build_chain(build_prompt_template(prompt, shield), llm)
+        self._qa_chain = build_chain(build_prompt_template(asking.prompt, asking.shield), llm)
         self._chat_chain: Runnable[Any, str] = llm | InlineStrOutputParser()
 
     def ask(self, question: Question, sampling: Sampling, caller: Caller) -> Stream:
         """Answer a question from its context."""
         inputs = {"context": question.context, "question": question.question}
-        return self._run(self._qa_chain, inputs, Exchange(sampling), caller, question)
+        other = self._other(sampling, lambda one, own: one.question_request(question, own))
+        exchange = Exchange(sampling, streamed=caller.streamed, stand_in=other)
+        return self._run(self._qa_chain, inputs, exchange, caller, question)
 
     def chat(self, messages: Sequence[Message], sampling: Sampling, caller: Caller) -> Stream:
         """Continue a conversation.
@@ -114,22 +88,19 @@ class Answering:
         Raises:
             InvalidInput: If such a model gets no context.
         """
-        if self.has_chat:
-            turns = [_TURNS[message.role](content=message.content) for message in messages]
-            return self._run(self._chat_chain, turns, Exchange(sampling), caller, None)
-        *before, last = messages
-        if last.role != "user" or not before:
-            raise InvalidInput(
-                "this model answers questions from a context: send the context as a system message "
-                "and the question as the last user message."
-            )
-        context = "\n".join(message.content for message in before)
-        return self.ask(Question(last.content, context), sampling, caller)
+        if not self.asking.has_chat:
+            return self.ask(self.asking.find_question(messages), sampling, caller)
+        turns = [_TURNS[message.role](content=message.content) for message in messages]
+        other = self._other(sampling, lambda one, own: one.chat_request(messages, own))
+        return self._run(
+            self._chat_chain, turns, Exchange(sampling, streamed=caller.streamed, stand_in=other), caller, None
+        )
 
     def complete(self, text: str, sampling: Sampling, caller: Caller) -> Stream:
         """Continue a text as it stands."""
         turns = [HumanMessage(content=text)]
-        return self._run(self._chat_chain, turns, Exchange(sampling, text=text), caller, None)
+        exchange = Exchange(sampling, text=text, streamed=caller.streamed)
+        return self._run(self._chat_chain, turns, exchange, caller, None)
 
     async def finish(self, stream: Stream) -> Answer:
         """Receive an answer to its end."""
@@ -139,12 +110,18 @@ class Answering:
             raise GenerationError("the answer ended without a result.")
         return stream.answer
 
+    def _other(
+        self, sampling: Sampling, make: Callable[[Asking, Sampling], GenerationRequest]
+    ) -> Callable[[], GenerationRequest] | None:
+        """The request as the stand-in is asked it, made only when it is."""
+        one, defaults = self._stand_in, self.defaults
+        return None if one is None else lambda: make(one, one.own(sampling, defaults))
+
     def _run(
         self, chain: Runnable[Any, str], inputs: Any, exchange: Exchange, caller: Caller, question: Question | None
     ) -> Stream:
-        info = self.engine.info
-        trace = self._telemetry.start(caller.session_id, {"protocol": caller.protocol, **info.trace_facts()})
-        stream = Stream(trace.trace_id)
+        trace = self._telemetry.start(caller.session_id, {"protocol": caller.protocol})
+        stream = Stream(trace.trace_id, lambda: who_answered(self.engine, exchange.generation))
         stream.pieces = self._pieces(stream, chain, inputs, exchange, trace, question)
         return stream
 
@@ -156,16 +133,19 @@ class Answering:
         exchange: Exchange,
         trace: RequestTrace,
         question: Question | None,
-    ) -> AsyncGenerator[str, None]:
+    ) -> AsyncGenerator[str | Handover, None]:
         started = time.monotonic()
         first: float | None = None
         said: list[str] = []
         error = "the caller left"
         try:
             async with aclosing(self._guarded(chain, inputs, exchange, trace)) as pieces:
-                async for piece in pieces:
+                async for delta in pieces:
+                    if delta.handover is not None:
+                        said = [] if delta.handover.anew else said
+                        yield delta.handover
                     # a model begins with the space that its prompt ends before
-                    text = piece if said else piece.lstrip()
+                    text = delta.text if said else delta.text.lstrip()
                     if not text:
                         continue
                     if first is None:
@@ -186,11 +166,13 @@ class Answering:
         finally:
             if exchange.generation is not None:
                 exchange.generation.cancel()
-            trace.finish(error or None, self._facts(stream.answer, exchange, first))
+            who = stream.who()
+            facts = {"answered_by": say_sources(who), **who[-1].trace_facts()}
+            trace.finish(error or None, self._facts(stream.answer, exchange, first), facts)
 
     async def _guarded(
         self, chain: Runnable[Any, str], inputs: Any, exchange: Exchange, trace: RequestTrace
-    ) -> AsyncGenerator[str, None]:
+    ) -> AsyncGenerator[Delta, None]:
         """The pieces of the answer that the chain asks for, until the time is over."""
         # the chain's task copies the context when it is made, so that requests of one task keep apart
         current_exchange.set(exchange)
@@ -214,8 +196,10 @@ class Answering:
                     if late:
                         expire()
                     async for delta in exchange.generation:
+                        if delta.handover is not None and delta.handover.anew:
+                            said.clear()
                         said.append(delta.text)
-                        yield delta.text
+                        yield delta
                     if late:
                         raise RequestTimeout(
                             f"the answer took longer than {self._timeout_seconds:.0f} s. "
@@ -243,21 +227,17 @@ class Answering:
         question: Question | None,
     ) -> Answer:
         generation = exchange.generation
-        usage = generation.usage if generation else Usage()
+        usage, who = generation.usage if generation else Usage(), who_answered(self.engine, generation)
         response, grounding = text.rstrip(), None
         if question is not None:
-            grounding = await self._ground(response, question)
+            grounding = await self._ground(response, question, who[-1])
             self._recent.remember(stream.trace_id, question.question, question.context, response)
             self._metrics.answers.labels("supported" if grounding.supported else "not_in_context").inc()
-        self._metrics.model_answers.labels(self.engine.info.adapter or "base").inc()
-        for kind, number in (
-            ("prompt", usage.prompt_tokens),
-            ("cached", usage.cached_tokens),
-            ("completion", usage.completion_tokens),
-        ):
-            self._metrics.tokens.labels(kind).inc(number)
-        if first is not None:
-            self._metrics.first_token.observe(first)
+        fallback = generation.reason if isinstance(generation, SharedGeneration) else ""
+        shares = generation.shares() if isinstance(generation, SharedGeneration) else [(who[-1], usage)]
+        self._metrics.note_answer(self.engine.info.adapter or "base", say_sources(who), fallback, shares, first)
+        if self._shadow is not None and exchange.asked is not None and say_sources(who) == "service":
+            self._shadow.offer(exchange.asked, response)
         return Answer(
             response,
             stream.trace_id,
@@ -266,10 +246,14 @@ class Answering:
             time.monotonic() - started,
             first,
             grounding,
+            who,
+            fallback,
         )
 
-    async def _ground(self, response: str, question: Question) -> Grounding:
-        parts = (response, question.context, question.question, self.prompt.no_answer_text)
+    async def _ground(self, response: str, question: Question, info: EngineInfo) -> Grounding:
+        other = self._stand_in if info.source != self.engine.info.source else None
+        prompt = (other or self.asking).prompt
+        parts = (response, question.context, question.question, prompt.no_answer_text)
         if len(question.context) < _LONG_CONTEXT:
             return ground(*parts)
         # a second of work for the longest bodies, which must not hold up the other answers

@@ -1,6 +1,7 @@
 """A LangChain chat model over an engine."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,12 @@ class Exchange:
     sampling: Sampling
     text: str | None = None
     """Set: continued as it stands, in place of the messages."""
+    streamed: bool = False
+    """The caller sees each piece as it comes."""
+    stand_in: Callable[[], GenerationRequest] | None = None
+    """The same as the stand-in of a chain is asked."""
+    asked: GenerationRequest | None = None
+    """What the engine was asked."""
     generation: Generation | None = None
     begun: "asyncio.Future[None]" = field(default_factory=_future)
     """The engine has taken the request, or the chain has ended before."""
@@ -84,7 +91,10 @@ class EngineChatModel(BaseChatModel):
         exchange = current_exchange.get()
         engine: Engine = self.engine
         turns = () if exchange.text is not None else tuple(_turn(message) for message in messages)
-        generation = exchange.generation = engine.submit(GenerationRequest(turns, exchange.text, exchange.sampling))
+        exchange.asked = GenerationRequest(
+            turns, exchange.text, exchange.sampling, exchange.streamed, exchange.stand_in
+        )
+        generation = exchange.generation = engine.submit(exchange.asked)
         exchange.begin()
         text = await exchange.answered
         usage = generation.usage

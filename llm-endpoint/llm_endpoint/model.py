@@ -30,7 +30,7 @@ class TaskModel(Model):
     """
 
     def __init__(self, name: str, ready: Callable[[], Answering | Predicting], is_ready: Callable[[], bool]) -> None:
-        super().__init__(name)
+        super().__init__(name, return_response_headers=True)
         self._ready, self._is_ready = ready, is_ready
         self.ready = True
 
@@ -53,7 +53,11 @@ class TaskModel(Model):
         response_headers: dict[str, str] | None = None,
     ) -> Any:
         """V1 and V2."""
-        return await self._found().predict(payload)
+        found = self._found()
+        content = await found.predict(payload)
+        if response_headers is not None and isinstance(found, ContextQAModel):
+            response_headers["x-answered-by"] = found.sources
+        return content
 
     def _found(self) -> "ContextQAModel | HeadModel":
         ready = self._ready()
@@ -70,6 +74,8 @@ class ContextQAModel:
 
     def __init__(self, name: str, answering: Answering) -> None:
         self._name, self._answering = name, answering
+        self.sources = ""
+        """Who gave the last answers."""
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """Inputs of V2."""
@@ -98,8 +104,7 @@ class ContextQAModel:
             except InvalidInput as error:
                 raise InvalidInput(f"instances.{number}: {error}") from error
         answers = await self._answer_all(requests, "kserve_v1")
-        info = self._answering.engine.info
-        return {"predictions": [answer_body(answer, info) for answer in answers]}
+        return {"predictions": [answer_body(answer) for answer in answers]}
 
     async def _infer(self, request: InferRequest) -> InferResponse:
         questions, contexts = (read_texts(request, name) for name in ("question", "context"))
@@ -113,11 +118,10 @@ class ContextQAModel:
             for question, context in zip(questions, contexts, strict=True)
         ]
         answers = await self._answer_all(requests, "kserve_v2")
-        revision = self._answering.engine.info.revision
         return InferResponse(
             response_id=request.id or str(uuid4()),
             model_name=self._name,
-            model_version=revision,
+            model_version=answers[-1].info.revision,
             infer_outputs=_outputs(answers),
             requested_outputs=request.request_outputs,
             use_binary_outputs=request.use_binary_outputs,
@@ -140,7 +144,9 @@ class ContextQAModel:
         except BaseExceptionGroup as failures:
             # the first failure has cancelled the others, and is the one to tell
             raise failures.exceptions[0] from failures
-        return [task.result() for task in tasks]
+        answers = [task.result() for task in tasks]
+        self.sources = ",".join(dict.fromkeys(answer.sources for answer in answers))
+        return answers
 
 
 _SAMPLING = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "repetition_penalty", "seed")

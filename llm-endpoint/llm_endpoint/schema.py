@@ -94,6 +94,10 @@ class AnswerBody(Schema):
     """Name this in /feedback."""
     model: str
     revision: str
+    answered_by: str
+    """`local`, `service`, or `service,local` where the local model continued what the service had begun."""
+    fallback: str | None = None
+    """Why the stand-in answered (away, busy, failed, slow, timeout, cut, stalled, open, full), where it did."""
     adapter: str | None = None
     """Name of the adapter that has answered, if one has."""
     usage: UsageBody
@@ -279,6 +283,10 @@ class ScoreBody(Schema):
     trace_id: UUID
     model: str
     revision: str
+    answered_by: str
+    """`local`, `service`, or `service,local` where the local model continued what the service had begun."""
+    fallback: str | None = None
+    """Why the stand-in answered (away, busy, failed, slow, timeout, cut, stalled, open, full), where it did."""
     adapter: str | None = None
     """Name of the adapter that has answered, if one has."""
     usage: UsageBody

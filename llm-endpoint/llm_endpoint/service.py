@@ -4,16 +4,23 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
 from llm_endpoint.adapters import Adapters, Listeners, parse_adapters, refuse_adapters
 from llm_endpoint.answering import Answering
+from llm_endpoint.asking import Asking, open_asking
 from llm_endpoint.engines.heads.opening import refuse_remote
 from llm_endpoint.engines.local import LocalEngine
-from llm_endpoint.engines.opening import OpenCore, is_remote, open_local_engine, open_remote_engine
-from llm_endpoint.engines.seam import Engine, Sampling
+from llm_endpoint.engines.opening import (
+    OpenCore,
+    is_chain,
+    is_remote,
+    open_fallback_engine,
+    open_local_engine,
+    open_remote_engine,
+)
+from llm_endpoint.engines.seam import Engine
 from llm_endpoint.errors import EndpointError, NotFound, NotReady
 from llm_endpoint.feedback import FeedbackStore, RecentAnswers
 from llm_endpoint.grounding import ground
@@ -26,8 +33,10 @@ from llm_endpoint.schema import HealthBody, TaskBody
 from llm_endpoint.served.adapter import AdapterModel, BaseModel
 from llm_endpoint.served.encoding import PromptEncoder
 from llm_endpoint.served.folder import ServedModel, open_served_model
-from llm_endpoint.served.prompt import INSTRUCTION_PROMPT, Prompt
+from llm_endpoint.served.prompt import INSTRUCTION_PROMPT
+from llm_endpoint.served.verdict import check_may_stand_in
 from llm_endpoint.settings import Settings
+from llm_endpoint.shadow import Shadow, ShadowStore
 from llm_endpoint.telemetry.telemetry import open_telemetry
 
 logger = logging.getLogger(__name__)
@@ -60,6 +69,7 @@ class Service:
         self.failure: EndpointError | None = None
         self.stopping = False
         self._engine: Engine | HeadEngine | None = None
+        self._shadow: Shadow | None = None
         self.metrics.watch(self.load, self.is_ready)
 
     async def warm_up(self) -> None:
@@ -88,6 +98,8 @@ class Service:
     async def close(self) -> None:
         """Stop the engine, then send the traces that wait."""
         self.stopping = True
+        if self._shadow is not None:
+            await self._shadow.stop()
         if self._engine is not None:
             await self._engine.stop()
         await asyncio.to_thread(self.telemetry.close, self.settings.flush_seconds)
@@ -202,14 +214,19 @@ class Service:
 
     async def _open(self) -> None:
         settings = self.settings
+        chain = is_chain(settings)
         if is_remote(settings):
             refuse_remote(settings)
             refuse_adapters(settings, "another server answers (OPENAI_BASE_URL). Load them there.")
-            await self._open_answering(None)
+            await self._open_service()
             return
         served = await asyncio.to_thread(open_served_model, settings)
+        if settings.stand_in is not None:
+            refuse_adapters(settings, "STAND_IN is set. Serve the adapters alone.")
+        if settings.stand_in == "local":
+            check_may_stand_in(served)
         if served.head is None:
-            await self._open_answering(served)
+            await self._open_answering(served, chain)
             return
         refuse_adapters(settings, "the model has a head. Adapters are served on models that write text.")
         predicting = open_predicting(settings, served, served.head, self.telemetry, self.metrics)
@@ -217,33 +234,54 @@ class Service:
         await predicting.start()
         self.predicting = predicting
 
-    async def _open_answering(self, served: ServedModel | None) -> None:
-        """Without a served model an upstream answers."""
+    async def _open_service(self) -> None:
+        settings = self.settings
         # its first call reads tables that no user should wait for
         ground("a", "a", "a")
+        self._engine = remote = open_remote_engine(settings)
+        await remote.start()
+        self.answering = self._answering_of(remote, open_asking(settings, INSTRUCTION_PROMPT, str, None))
+
+    async def _open_answering(self, served: ServedModel, chain: bool) -> None:
         settings = self.settings
-        if served is None:
-            self._engine = remote = open_remote_engine(settings)
-            await remote.start()
-            self.answering = self._answering_of(remote, INSTRUCTION_PROMPT, str, None)
-            return
+        ground("a", "a", "a")
         if served.base_folder is not None:
             refuse_adapters(settings, "MODEL is an adapter itself. Set MODEL to its base and name it in ADAPTERS.")
         if not served.info:
             logger.warning("%s brings no prompt.json: the standard context-QA prompt is used", served.name)
         encoder = await asyncio.to_thread(PromptEncoder, served.folder, served.prompt.chat_template)
-        self._engine = engine = open_local_engine(settings, served, encoder, self._open_core)
+        engine = open_local_engine(settings, served, encoder, self._open_core)
         self._generates = served.info.get("task", "context_qa")
+        asking = open_asking(settings, served.prompt, encoder.shield, served.repetition_penalty)
+        if chain:
+            await self._open_chain(engine, asking)
+            return
+        self._engine = engine
         await engine.start()
-        answering = self._answering_of(engine, served.prompt, encoder.shield, served.repetition_penalty)
+        answering = self._answering_of(engine, asking)
         if settings.wants_adapters:
             await self._open_adapters(BaseModel(served, encoder, settings.model), engine)
         self.answering = answering
 
+    async def _open_chain(self, local: LocalEngine, asking: Asking) -> None:
+        """The service and the local model, one standing in for the other."""
+        settings = self.settings
+        self._engine = chain = open_fallback_engine(settings, local, self.metrics.count_fallback)
+        self.metrics.watch_breaker(chain.breaker.state)
+        await chain.start()
+        if settings.shadow_sample:
+            store = ShadowStore(settings.shadow_file, settings.shadow_max_bytes)
+            count = self.metrics.count_shadow
+            self._shadow = Shadow(local, store, settings.shadow_sample, settings.shadow_queue, count)
+            self._shadow.start()
+        sides = (open_asking(settings, INSTRUCTION_PROMPT, str, None), asking)
+        first, other = sides if settings.stand_in == "local" else sides[::-1]
+        self.answering = self._answering_of(chain, first, other)
+
     async def _open_adapters(self, base: BaseModel, engine: LocalEngine) -> None:
         def make(own: Engine, model: AdapterModel) -> Answering:
             shield = model.variant.encoder.shield
-            return self._answering_of(own, model.prompt, shield, model.served.repetition_penalty)
+            return self._answering_of(own, open_asking(settings, model.prompt, shield, model.served.repetition_penalty))
 
         settings = self.settings
         reserved = {settings.served_model_name, engine.info.model}
@@ -254,21 +292,8 @@ class Service:
             await adapters.load(name, folder.resolve())
         self.adapters = adapters
 
-    def _answering_of(
-        self, engine: Engine, prompt: Prompt, shield: Callable[[str], str], judged_penalty: float | None
-    ) -> Answering:
-        """Args: what a model brings, its repetition penalty only where it was judged with one."""
-        settings, penalty = self.settings, self.settings.repetition_penalty
-        if judged_penalty is not None and "repetition_penalty" not in settings.model_fields_set:
-            penalty = judged_penalty
-        defaults = Sampling(
-            max_new_tokens=settings.max_new_tokens,
-            do_sample=settings.do_sample,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            repetition_penalty=penalty,
-        )
+    def _answering_of(self, engine: Engine, asking: Asking, stand_in: Asking | None = None) -> Answering:
         return Answering(
-            engine, prompt, prompt.chat_template, shield, defaults, settings.request_timeout_seconds,
-            self.telemetry, self.metrics, self.recent,
+            engine, asking, self.settings.request_timeout_seconds, self.telemetry, self.metrics, self.recent,
+            stand_in, self._shadow,
         )  # fmt: skip

@@ -56,6 +56,30 @@ class Settings(BaseSettings):
     openai_model: str | None = None
     """Its model name; none asks its /models."""
 
+    stand_in: Literal["local", "service"] | None = None
+    """Who takes over from whom: `local`, the service of OPENAI_BASE_URL answers and MODEL stands in for it (only a
+    model that passed its gate); `service`, the other way round. Empty: one of them answers alone."""
+    always_local: bool = False
+    """Only the local model answers, whatever else is set: nothing goes to the service (cost, privacy)."""
+    first_token_seconds: Seconds = 2.0
+    """The stand-in starts, too, when the primary has said nothing for so long; whoever is first answers."""
+    stall_seconds: Seconds = 5.0
+    """A primary that falls silent for so long in the middle of an answer has broken off."""
+    breaker_failures: Count = 2
+    """Failures in a row after which the primary is left alone."""
+    breaker_seconds: Seconds = 10.0
+    """For so long; doubles up to three times that while it stays away."""
+    shadow_sample: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the prompts answered by the service that the local model answers, too, in the background."""
+    shadow_consent: bool = False
+    """The callers' prompts and answers may be kept for that (redacted); SHADOW_SAMPLE needs it."""
+    shadow_dataset: str = "shadow"
+    """Data set of these rows, under WHETSTONE_HOME/datasets."""
+    shadow_queue: Count = 32
+    """Prompts that may wait for the local model to be idle; more are dropped and counted."""
+    shadow_max_bytes: Count = 64 * 2**20
+    """Size of the file at which no more rows are taken."""
+
     adapters: str = ""
     """LoRA adapters on the model, each served under a name of its own: `name=folder,name=folder`."""
     adapters_root: Path | None = None
@@ -133,6 +157,11 @@ class Settings(BaseSettings):
     def wants_adapters(self) -> bool:
         """Whether adapters are served, now or later."""
         return bool(self.adapters.strip()) or self.adapters_root is not None
+
+    @property
+    def shadow_file(self) -> Path:
+        """Where the shadow's rows go: the split `batch_infer` of its data set."""
+        return self.whetstone_home / "datasets" / self.shadow_dataset / "batch_infer.jsonl"
 
     @property
     def engine_cache(self) -> Path:

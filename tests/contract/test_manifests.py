@@ -19,6 +19,8 @@ DEFAULT_NAMESPACE = "kubeflow-user-example-com"
 OVERLAYS = [path.parent for path in sorted(MANIFESTS.glob("*/overlays/*/kustomization.yaml"))]
 ADDED = [
     ("standard", ["model-cache"]),
+    ("standard", ["stand-in", "model-cache"]),
+    ("kubeflow", ["stand-in", "pod-monitor"]),
     ("standard", ["keda", "pod-monitor"]),
     ("standard", ["gpu", "model-cache", "pod-monitor"]),
     ("standard", ["vllm", "pod-monitor"]),

@@ -84,8 +84,7 @@ def test_every_default_of_the_model_is_printed_with_its_origin(compiled):
 
 def test_names_and_files(compiled):
     assert f"Experiment    chat_completion_{NAME}" in compiled[2].stdout
-    # the model keeps one checkpoint; `save_total_limit=-1` keeps all, and the name ends in save_limit-1-seqlen-1
-    shown = f"{NAME}-ultrachat-bs1-cosine-ds2-lora-save_limit1-seqlen-1"
+    shown = f"{NAME}-ultrachat-bs1-cosine-ds2-lora-save_limit-1-seqlen-1"
     assert compiled[0]["pipelineInfo"]["displayName"] == shown
     assert section(compiled, "data")["test_file"] == "ultrachat_200k_dataset/test_sft.jsonl"
     assert section(compiled, "task")["name"] == "chat_completion"

@@ -32,8 +32,14 @@ def name_of(**parameters):
 
 
 def test_the_display_name_of_the_tutorials_run():
-    run = load("save_total_limit=-1", "number_of_gpu_to_use_finetuning=1")
+    run = load("number_of_gpu_to_use_finetuning=1")
     assert run.display_name == "Phi-3-mini-4k-instruct-ultrachat-bs1-cosine-ds2-lora-save_limit-1-seqlen-1"
+    assert run.finetune.save_total_limit == 1
+
+
+def test_the_display_name_says_a_limit_of_checkpoints_that_the_user_set():
+    assert load("save_total_limit=1").display_name.endswith("-lora-save_limit1-seqlen-1")
+    assert load("save_total_limit=3").display_name.endswith("-lora-save_limit3-seqlen-1")
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ def test_the_command_compiles_the_graph_for_a_cluster(tmp_path):
     done = command("--model", "Phi-3-mini", ROWS, "test_file_path=t.jsonl", gpus, "--compile-only", str(target))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Using model name: Phi-3-mini-4k-instruct, version: 0a67737cc96d2554230f90338b163bc6")
-    shown = "Phi-3-mini-4k-instruct-ultrachat-bs2-cosine-ds2-lora-save_limit1-seqlen-1"
+    shown = "Phi-3-mini-4k-instruct-ultrachat-bs2-cosine-ds2-lora-save_limit-1-seqlen-1"
     assert f"Display name  {shown}" in done.stdout
     assert "Experiment    chat_completion_Phi-3-mini-4k-instruct" in done.stdout
     pipeline, platform = yaml.safe_load_all(target.read_text())

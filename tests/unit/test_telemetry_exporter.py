@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from llm_endpoint.telemetry.breaker import Breaker
+from llm_endpoint.breaker import Breaker
 from llm_endpoint.telemetry.exporter import Exporter, Limits, SendError
 from llm_endpoint.telemetry.records import FeedbackItem, Item, RunRecord, TraceItem, measure
 

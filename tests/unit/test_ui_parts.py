@@ -60,6 +60,14 @@ def test_facts_name_time_tokens_model_and_revision():
         assert fact in drawn
 
 
+def test_facts_say_who_stood_in():
+    answer = Answer(response="x", answered_by="local", fallback="away")
+    assert "<dt>Answered by</dt><dd>the local model, standing in (away)</dd>" in parts.facts(answer)
+    both = Answer(response="x", answered_by="service,local", fallback="<cut>")
+    assert "the service and the local model, standing in (&lt;cut&gt;)" in parts.facts(both)
+    assert "Answered by" not in parts.facts(Answer(response="x", answered_by="local"))
+
+
 def test_facts_leave_out_what_the_endpoint_did_not_say():
     assert "Latency" not in parts.facts(Answer(response="x"))
 

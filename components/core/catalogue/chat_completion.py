@@ -71,9 +71,10 @@ class ChatRun:
 
     @property
     def display_name(self) -> str:
-        """What the run is called."""
+        """What the run is called; a limit of checkpoints is named where the user set it, not where the model did."""
         word = dataset_word(self.inputs.train_file_path)
-        return display_name(self.model, word, self.finetune, self.inputs.max_seq_length)
+        limit = {"save_total_limit": -1} if self.origins.get("save_total_limit", "").startswith("model ") else {}
+        return display_name(self.model, word, self.finetune.model_copy(update=limit), self.inputs.max_seq_length)
 
     def lines(self) -> Iterator[str]:
         """One printable line for each parameter: value, origin, and the recipe key that it is."""

@@ -81,7 +81,9 @@ def prepare_dataset(
     if not report.ok:
         raise DataError(_complaint(report, preparation.ledger, data))
     kept = ", ".join(f"{rows:,} {split}" for split, rows in report.rows.items())
-    logger.info("Prepared %s rows in %.1f s (%d warnings)", kept, report.seconds, report.warnings)
+    for line in _remarks(preparation.ledger):
+        logger.warning("Warning: %s", line)
+    logger.info("Prepared %s rows in %.1f s (warnings: %d)", kept, report.seconds, report.warnings)
     return report
 
 
@@ -236,3 +238,9 @@ def _complaint(report: DatasetReport, ledger: Ledger, data: DataConfig) -> str:
         else "Fix the rows, or leave them out with data.on_bad_row=drop"
     )
     return f"dataset {printable(report.dataset_id)} has {count}: {listed}. {remedy}. Report: {report.page}"
+
+
+def _remarks(ledger: Ledger) -> list[str]:
+    """One line for each kind of finding that does not stop the run: the first of them, and how many are like it."""
+    kinds = [kind for kind in ledger.findings if kind.examples and not kind.blocking][:_SHOWN_ERRORS]
+    return [f"{kind.examples[0]}" + (f" (and {kind.count - 1:,} more)" if kind.count > 1 else "") for kind in kinds]

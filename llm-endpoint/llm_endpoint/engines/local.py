@@ -116,7 +116,7 @@ class LocalEngine:
                 "Shorten the context."
             )
         sampling = replace(request.sampling, max_new_tokens=min(request.sampling.max_new_tokens, room))
-        text = AnswerText(variant.encoder.tokenizer, sampling.stop, variant.one_line)
+        text = AnswerText(variant.encoder.tokenizer, sampling.stop, variant.one_line, bool(request.answer_start))
         generation = LocalGeneration(
             next(self._keys), variant, ids, sampling, text, self.forget, lambda: len(self._running)
         )

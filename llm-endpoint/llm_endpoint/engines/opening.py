@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from llm_endpoint.breaker import Breaker
+from llm_endpoint.engines.fallback import FallbackEngine
 from llm_endpoint.engines.local import LocalEngine
 from llm_endpoint.engines.openvino.core import usable_cores
 from llm_endpoint.engines.seam import Core, Engine, EngineInfo
@@ -22,11 +24,55 @@ OpenCore = Callable[[], Core]
 
 def is_remote(settings: Settings) -> bool:
     """Whether an OpenAI-compatible server answers, and no model on this machine."""
+    if settings.always_local or settings.stand_in is not None:
+        return False
     return settings.engine == "openai" or (settings.engine == "auto" and bool(settings.openai_base_url))
 
 
-def open_remote_engine(settings: Settings) -> Engine:
+def is_chain(settings: Settings) -> bool:
+    """Whether a service and a local model answer together.
+
+    Raises:
+        ModelError: If the settings contradict each other.
+    """
+    if settings.engine == "openai" and (settings.always_local or settings.stand_in is not None):
+        wish = "ALWAYS_LOCAL" if settings.always_local else "STAND_IN"
+        raise ModelError(f"{wish} is set, but ENGINE is openai, which has no local model. Unset ENGINE.")
+    if settings.stand_in is not None and not settings.always_local and settings.openai_base_url is None:
+        raise ModelError("STAND_IN is set, but OPENAI_BASE_URL is not. Set it to the service's /v1 address.")
+    if settings.shadow_sample and settings.stand_in != "local":
+        raise ModelError(
+            "SHADOW_SAMPLE is set, but no service answers with a local model beside it. Set STAND_IN=local."
+        )
+    if settings.shadow_sample and not settings.shadow_consent:
+        raise ModelError(
+            "SHADOW_SAMPLE is set, but SHADOW_CONSENT is not: it keeps callers' prompts and answers. Set "
+            "SHADOW_CONSENT=true if they agreed, or unset SHADOW_SAMPLE."
+        )
+    return settings.stand_in is not None and not settings.always_local
+
+
+def open_fallback_engine(settings: Settings, local: LocalEngine, count: Callable[[str, str], None]) -> FallbackEngine:
+    """Service and local model as one engine.
+
+    Args:
+        settings: Who stands in for whom, and the limits.
+        local: Not started.
+        count: Hears of events.
+    """
+    service = open_remote_engine(settings, backed=True)
+    primary, stand_in = (service, local) if settings.stand_in == "local" else (local, service)
+    seconds = settings.breaker_seconds
+    breaker = Breaker(settings.breaker_failures, seconds, longest_seconds=3 * seconds)
+    return FallbackEngine(primary, stand_in, breaker, settings.first_token_seconds, settings.stall_seconds, count)
+
+
+def open_remote_engine(settings: Settings, backed: bool = False) -> Engine:
     """The engine for an OpenAI-compatible server.
+
+    Args:
+        settings: Its address and the limits.
+        backed: Another engine stands in for it.
 
     Raises:
         ModelError: Without OPENAI_BASE_URL.
@@ -42,6 +88,7 @@ def open_remote_engine(settings: Settings) -> Engine:
         timeout_seconds=settings.request_timeout_seconds,
         max_running=settings.max_running,
         max_queue=settings.max_queue,
+        backed=backed,
     )
 
 

@@ -1,10 +1,12 @@
 """What the endpoint asks of an engine, and what a model core must do to become one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 FinishReason = Literal["stop", "length", "cancelled"]
+Source = Literal["local", "service"]
+"""Who answers: a model on this machine, or one behind another server."""
 
 MERGE_SECONDS = 0.02
 """Tokens of this long are passed on together: the cost of a stream is per piece, not per token."""
@@ -52,6 +54,24 @@ class GenerationRequest:
     text: str | None = None
     """Set instead of messages: continued as it stands, without any template."""
     sampling: Sampling = field(default_factory=Sampling)
+    streamed: bool = False
+    """The caller sees each piece as it comes, so that nothing that was said can be taken back."""
+    stand_in: "Callable[[], GenerationRequest] | None" = None
+    """The same as the model is asked that stands in; may raise InvalidInput. None: as it stands here."""
+    answer_start: str = ""
+    """What has been said of the answer: it is continued from there. Only a model on this machine can."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """Another model goes on with an answer that broke off."""
+
+    source: Source
+    """Of the model that goes on."""
+    reason: str
+    """Why the first one broke off: cut, stalled, ..."""
+    anew: bool
+    """It begins anew, and what was said before is void; else it continues what was said."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +81,8 @@ class Delta:
     text: str
     tokens: int
     """Tokens in this piece."""
+    handover: Handover | None = None
+    """Stands before the first piece of another model; such a piece has no text."""
 
 
 @dataclass
@@ -76,8 +98,15 @@ class Usage:
 class Generation(Protocol):
     """One running answer. Iterate to receive it; leaving the loop early must be followed by `cancel`."""
 
-    usage: Usage
-    finish_reason: FinishReason | None
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far; complete at the end."""
+        ...
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Set at the end."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[Delta]:
         """Pieces in order; the first comes at once, later ones are merged.
@@ -111,6 +140,11 @@ class EngineInfo:
     adapter: str = ""
     """Name by which callers ask for it, where it is an adapter that shares its base with others."""
 
+    @property
+    def source(self) -> Source:
+        """Whether the model is on this machine."""
+        return "service" if self.engine == "openai" else "local"
+
     def trace_facts(self) -> dict[str, str]:
         """What a trace says of the model, by which a registry finds it again."""
         facts = {"model": self.model, "revision": self.revision, "engine": self.engine}
@@ -118,10 +152,33 @@ class EngineInfo:
         return facts | {name: value for name, value in more.items() if value}
 
 
+@runtime_checkable
+class SharedGeneration(Protocol):
+    """A running answer of one of several models."""
+
+    answered_by: tuple[EngineInfo, ...]
+    """In order, those whose words are in the answer; known from the first piece on."""
+    reason: str
+    """Why the stand-in answers; empty where it does not."""
+
+    def shares(self) -> list[tuple[EngineInfo, Usage]]:
+        """Tokens of each of them."""
+        ...
+
+
+def who_answered(engine: "Engine", generation: Generation | None) -> tuple[EngineInfo, ...]:
+    """The models whose words are in an answer, in order."""
+    found = generation.answered_by if isinstance(generation, SharedGeneration) else ()
+    return found or (engine.info,)
+
+
 class Engine(Protocol):
     """A model that answers many requests at once."""
 
-    info: EngineInfo
+    @property
+    def info(self) -> EngineInfo:
+        """What is served."""
+        ...
 
     async def start(self) -> None:
         """Load, and answer one request to the end (warm-up).

@@ -11,15 +11,16 @@ class AnswerText:
         tokenizer: A `tokenizers.Tokenizer`.
         stop: Texts that end the answer and are not part of it.
         one_line: A line break ends an answer that has already said something.
+        begun: The answer continues what has been said.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str], one_line: bool) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str], one_line: bool, begun: bool = False) -> None:
         from tokenizers.decoders import DecodeStream
 
         self._tokenizer = tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._stop = tuple(text for text in stop if text)
-        self._one_line = one_line
+        self._one_line, self._begun = one_line, begun
         self._ids: list[int] = []
         self._sent = ""
         self._held = ""
@@ -47,9 +48,10 @@ class AnswerText:
     def _cut(self, fresh: str, last: bool) -> tuple[str, str]:
         ends = [at for stop in self._stop if (at := fresh.find(stop)) >= 0]
         if self._one_line:
-            blank = 0 if self._sent.strip() else len(fresh) - len(fresh.lstrip())
+            begun = self._begun or bool(self._sent.strip())
+            blank = 0 if begun else len(fresh) - len(fresh.lstrip())
             at = fresh.find("\n", blank)
-            if at >= 0 and (self._sent.strip() or fresh[:at].strip()):
+            if at >= 0 and (begun or fresh[:at].strip()):
                 ends.append(at)
         if ends:
             self.ended = True

@@ -54,13 +54,17 @@ class PromptEncoder:
         Raises:
             InvalidInput: If the chat template refuses the messages, or a model without one gets a conversation.
         """
+        said = request.answer_start
         if request.text is not None:
-            return [*self._plain_ids(), *self._ids(request.text)]
+            return [*self._plain_ids(), *self._ids(request.text + said)]
         if self._chat is None:
             if len(request.messages) != 1:
                 raise InvalidInput("this model has no chat template: send one user message.")
-            return [*self._first_ids, *self._ids(request.messages[0].content)]
-        return self._ids(self._render(request.messages))
+            prompt = request.messages[0].content
+            # a model begins with the space that its prompt ends before; another one's words may lack it
+            gap = " " if said and not (said[0].isspace() or prompt[-1:].isspace()) else ""
+            return [*self._first_ids, *self._ids(prompt + gap + said)]
+        return self._ids(self._render(request.messages) + said)
 
     def shield(self, template_text: str) -> str:
         """Template text with its control tokens under the names that the encoder obeys."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from llm_endpoint.telemetry.breaker import Breaker
+from llm_endpoint.breaker import Breaker
 from llm_endpoint.telemetry.records import Item
 
 logger = logging.getLogger(__name__)

@@ -32,15 +32,23 @@ class RequestTrace:
     _recorder: "TraceRecorder | None" = None
     _queue: Callable[[TraceItem], bool] | None = None
 
-    def finish(self, error: str | None = None, extra: Mapping[str, Any] | None = None) -> None:
+    def finish(
+        self,
+        error: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         """Hand the trace over; once, at the end of the request, whatever its end was.
 
         Args:
             error: Why the request failed or was cancelled.
             extra: Facts for the trace: prompt_tokens, completion_tokens, cached_tokens, time_to_first_token_seconds,
                 finish_reason, and others by their own names.
+            metadata: Facts about the request that were not known at its start, such as the model that answered.
         """
         recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.metadata |= metadata or {}
         if recorder is not None and self._queue is not None:
             self._queue(recorder.finish(error, extra or {}))
 

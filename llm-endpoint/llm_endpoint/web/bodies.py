@@ -3,15 +3,14 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
-from uuid import UUID
 
 import orjson
 from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
-from llm_endpoint.answering import Answer
-from llm_endpoint.engines.seam import EngineInfo
+from llm_endpoint.answer import Answer, Stream, say_sources
+from llm_endpoint.engines.seam import EngineInfo, Handover
 from llm_endpoint.errors import EndpointError, InvalidInput
 from llm_endpoint.web.guards import error_body, error_response
 
@@ -50,7 +49,7 @@ def say_problems(problems: Sequence[Any]) -> str:
     return "; ".join(said) + "."
 
 
-def answer_body(answer: Answer, info: EngineInfo) -> dict[str, Any]:
+def answer_body(answer: Answer) -> dict[str, Any]:
     """AnswerBody as a dictionary."""
     grounding, first = answer.grounding, answer.time_to_first_token_seconds
     return {
@@ -58,9 +57,7 @@ def answer_body(answer: Answer, info: EngineInfo) -> dict[str, Any]:
         "supported": bool(grounding and grounding.supported),
         "spans": [{"start": span.start, "end": span.end} for span in grounding.spans] if grounding else [],
         "trace_id": str(answer.trace_id),
-        "model": info.model,
-        "revision": info.revision,
-        **adapter_fact(info),
+        **model_facts(answer),
         "usage": usage_body(answer),
         "finish_reason": answer.finish_reason,
         "latency_seconds": round(answer.latency_seconds, 4),
@@ -68,9 +65,17 @@ def answer_body(answer: Answer, info: EngineInfo) -> dict[str, Any]:
     }
 
 
-def adapter_fact(info: EngineInfo) -> dict[str, str]:
-    """Which adapter has answered; nothing where none has."""
-    return {"adapter": info.adapter} if info.adapter else {}
+def model_facts(answer: Answer) -> dict[str, Any]:
+    """Who has answered."""
+    info = answer.info
+    facts = {"model": info.model, "revision": info.revision, "answered_by": answer.sources}
+    more = {"adapter": info.adapter, "fallback": answer.fallback}
+    return facts | {name: value for name, value in more.items() if value}
+
+
+def answer_headers(answered_by: Sequence[EngineInfo]) -> dict[str, str]:
+    """X-Answered-By: service, local, or both for an answer that was continued."""
+    return {"x-answered-by": say_sources(tuple(answered_by))}
 
 
 def usage_body(answer: Answer) -> dict[str, int]:
@@ -88,7 +93,7 @@ def event(content: Any) -> bytes:
     return b"data: " + orjson.dumps(content) + b"\n\n"
 
 
-async def event_response(request: Request, events: AsyncGenerator[bytes, None], trace_id: UUID) -> Response:
+async def event_response(request: Request, events: AsyncGenerator[bytes, None], stream: Stream) -> Response:
     """Stream events; what fails before the first one is still an error with its own status."""
     first = await anext(events, b"")
 
@@ -101,7 +106,8 @@ async def event_response(request: Request, events: AsyncGenerator[bytes, None], 
             # the status has gone out; the last event says what happened
             yield event(error_body(error, request.url.path))
 
-    return _EventStream(all_events(), {**EVENT_HEADERS, "x-trace-id": str(trace_id)})
+    headers = EVENT_HEADERS | {"x-trace-id": str(stream.trace_id)} | answer_headers(stream.who())
+    return _EventStream(all_events(), headers)
 
 
 class _EventStream(Response):
@@ -130,6 +136,11 @@ async def handle_endpoint_error(request: Request, error: Exception) -> Response:
     return Response(body, error.status, headers)
 
 
-def json_response(content: Any, status: int = 200) -> Response:
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A JSON response by orjson."""
-    return Response(orjson.dumps(content), status, media_type="application/json")
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")
+
+
+def handover_body(handover: Handover) -> dict[str, str]:
+    """What a stream says where another model goes on."""
+    return {"continued_by": handover.source, "reason": handover.reason}

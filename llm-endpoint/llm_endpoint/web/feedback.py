@@ -50,7 +50,7 @@ def feedback_router(
         telemetry.feedback(body.trace_id, body.score, body.comment, body.correction)
         if not body.consent:
             return json_response({"stored": False, "detail": "Thank you. Nothing was kept as training data."})
-        learned = learned_answer(answer.response, body.score, body.correction, answering.prompt.no_answer_text)
+        learned = learned_answer(answer.response, body.score, body.correction, answering.asking.prompt.no_answer_text)
         outcome = await run_in_threadpool(
             store.add, body.trace_id, answer.context, answer.question, learned, body.comment, body.score
         )

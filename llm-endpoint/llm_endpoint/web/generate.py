@@ -11,7 +11,15 @@ from llm_endpoint.engines.seam import Sampling
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import AnswerBody, GenerateRequest, Schema
-from llm_endpoint.web.bodies import answer_body, event, event_response, json_response, parse_body
+from llm_endpoint.web.bodies import (
+    answer_body,
+    answer_headers,
+    event,
+    event_response,
+    handover_body,
+    json_response,
+    parse_body,
+)
 from llm_endpoint.web.openapi import body_of, documented, streamed
 
 BOTH_REQUIRED = "Both 'question' and 'context' are required"
@@ -44,21 +52,21 @@ def generate_router(find: Callable[[str], Answering]) -> APIRouter:
         stream = answering.ask(
             Question(body.question, body.context),
             sampling_of(body, answering.defaults),
-            Caller("generate", body.session_id),
+            Caller("generate", body.session_id, body.stream),
         )
         if body.stream:
-            return await event_response(request, _events(stream, answering), stream.trace_id)
+            return await event_response(request, _events(stream), stream)
         answer = await answering.finish(stream)
-        return json_response(answer_body(answer, answering.engine.info))
+        return json_response(answer_body(answer), headers=answer_headers(answer.answered_by))
 
     return router
 
 
-async def _events(stream: Stream, answering: Answering) -> AsyncGenerator[bytes, None]:
+async def _events(stream: Stream) -> AsyncGenerator[bytes, None]:
     async for piece in stream.pieces:
-        yield event({"delta": piece})
+        yield event({"delta": piece} if isinstance(piece, str) else {"handover": handover_body(piece)})
     if stream.answer is not None:
-        yield event(answer_body(stream.answer, answering.engine.info))
+        yield event(answer_body(stream.answer))
 
 
 def sampling_of(body: GenerateRequest, defaults: Sampling) -> Sampling:

@@ -7,12 +7,20 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from llm_endpoint.answering import Answer, Answering, Caller, Stream
-from llm_endpoint.engines.seam import Message, Sampling
+from llm_endpoint.answer import Answer, Caller, Stream, fingerprint, say_sources
+from llm_endpoint.answering import Answering
+from llm_endpoint.engines.seam import Handover, Message, Sampling
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import ChatCompletionRequest, ChatMessage, CompletionRequest, OpenAIErrorBody, OpenAISampling
-from llm_endpoint.web.bodies import event, event_response, json_response, parse_body
+from llm_endpoint.web.bodies import (
+    answer_headers,
+    event,
+    event_response,
+    handover_body,
+    json_response,
+    parse_body,
+)
 from llm_endpoint.web.openapi import body_of, documented, streamed
 
 _FINISH = {"stop": "stop", "length": "length", "cancelled": "stop"}
@@ -48,7 +56,7 @@ def openai_router(
         answering = find(body.model)
         messages = read_turns(body.messages)
         sampling = _sampling(body, answering.defaults, body.max_completion_tokens)
-        stream = answering.chat(messages, sampling, Caller("openai_chat", body.user))
+        stream = answering.chat(messages, sampling, Caller("openai_chat", body.user, body.stream))
         return await _respond(
             request, stream, body, answering, _ChatFormat(answering.engine.info.adapter or served_name, stream)
         )
@@ -61,7 +69,7 @@ def openai_router(
         answering = find(body.model)
         prompt = body.prompt if isinstance(body.prompt, str) else body.prompt[0]
         sampling = _sampling(body, answering.defaults, None)
-        stream = answering.complete(prompt, sampling, Caller("openai_completion", body.user))
+        stream = answering.complete(prompt, sampling, Caller("openai_completion", body.user, body.stream))
         return await _respond(
             request, stream, body, answering, _TextFormat(answering.engine.info.adapter or served_name, stream)
         )
@@ -76,10 +84,12 @@ class _Format:
 
     def __init__(self, model: str, stream: Stream) -> None:
         self._head = {"id": f"{self.prefix}-{stream.trace_id}", "created": int(time.time()), "model": model}
+        self._stream = stream
 
     def whole(self, answer: Answer) -> dict[str, Any]:
         choice = self.whole_choice(answer.response) | {"index": 0, "finish_reason": _FINISH[answer.finish_reason]}
         content = self._head | {"object": self.kind, "choices": [choice], "usage": _usage(answer)}
+        content |= self._who() | ({"fallback": answer.fallback} if answer.fallback else {})
         if answer.grounding is not None:
             spans = [{"start": span.start, "end": span.end} for span in answer.grounding.spans]
             content["grounding"] = {"supported": answer.grounding.supported, "spans": spans}
@@ -87,10 +97,22 @@ class _Format:
 
     def piece(self, choice: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, **choice, "finish_reason": finish_reason}
-        return event(self._head | {"object": self.chunk_kind, "choices": [choice]})
+        return event(self._chunk([choice]))
+
+    def handover(self, handover: Handover) -> bytes:
+        """A chunk without text that says that another model goes on; clients of the protocol read over it."""
+        choice = {"index": 0, **self.delta(""), "finish_reason": None}
+        return event(self._chunk([choice]) | {"handover": handover_body(handover)})
 
     def usage(self, answer: Answer) -> bytes:
-        return event(self._head | {"object": self.chunk_kind, "choices": [], "usage": _usage(answer)})
+        return event(self._chunk([]) | {"usage": _usage(answer)})
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        return self._head | {"object": self.chunk_kind, "choices": choices} | self._who()
+
+    def _who(self) -> dict[str, str]:
+        who = self._stream.who()
+        return {"system_fingerprint": fingerprint(who[-1]), "answered_by": say_sources(who)}
 
     def whole_choice(self, text: str) -> dict[str, Any]:
         raise NotImplementedError
@@ -130,9 +152,10 @@ async def _respond(
     request: Request, stream: Stream, body: OpenAISampling, answering: Answering, form: _Format
 ) -> Response:
     if not body.stream:
-        return json_response(form.whole(await answering.finish(stream)))
+        answer = await answering.finish(stream)
+        return json_response(form.whole(answer), headers=answer_headers(answer.answered_by))
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
-    return await event_response(request, _events(stream, form, with_usage), stream.trace_id)
+    return await event_response(request, _events(stream, form, with_usage), stream)
 
 
 async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncGenerator[bytes, None]:
@@ -142,7 +165,7 @@ async def _events(stream: Stream, form: _Format, with_usage: bool) -> AsyncGener
         begun = True
         if first is not None:
             yield form.piece(first)
-        yield form.piece(form.delta(piece))
+        yield form.piece(form.delta(piece)) if isinstance(piece, str) else form.handover(piece)
     answer = stream.answer
     if answer is None:
         return

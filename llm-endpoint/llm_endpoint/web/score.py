@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from llm_endpoint.answering import Answer, Answering, Caller
-from llm_endpoint.engines.seam import EngineInfo, Sampling
+from llm_endpoint.engines.seam import Sampling
 from llm_endpoint.errors import InvalidInput
 from llm_endpoint.sampling import choose_sampling
 from llm_endpoint.schema import ChatMessage, ScoreBody, ScoreParameters, ScoreRequest
-from llm_endpoint.web.bodies import adapter_fact, json_response, parse_body, usage_body
+from llm_endpoint.web.bodies import answer_headers, json_response, model_facts, parse_body, usage_body
 from llm_endpoint.web.openai import read_turns
 from llm_endpoint.web.openapi import body_of, documented
 
@@ -52,7 +52,7 @@ def score_router(find: Callable[[str], Answering]) -> APIRouter:
         note = _note(stripped, parameters, others)
         if note:
             logger.info("Request %s: %s", answer.trace_id, note)
-        return _respond(request, answer, note, answering.engine.info)
+        return _respond(request, answer, note)
 
     return router
 
@@ -101,8 +101,9 @@ def _note(stripped: int, parameters: ScoreParameters, with_params: bool) -> str:
     return "; ".join(notes)
 
 
-def _respond(request: Request, answer: Answer, note: str, info: EngineInfo) -> Response:
-    headers = {"x-trace-id": str(answer.trace_id)} | ({"x-note": note} if note else {})
+def _respond(request: Request, answer: Answer, note: str) -> Response:
+    headers = {"x-trace-id": str(answer.trace_id)} | answer_headers(answer.answered_by)
+    headers |= {"x-note": note} if note else {}
     if request.headers.get("accept", "").strip().lower() == "text/plain":
         return Response(answer.response, headers=headers, media_type="text/plain")
     response = json_response(
@@ -110,9 +111,7 @@ def _respond(request: Request, answer: Answer, note: str, info: EngineInfo) -> R
             "output": answer.response,
             "note": note or None,
             "trace_id": str(answer.trace_id),
-            "model": info.model,
-            "revision": info.revision,
-            **adapter_fact(info),
+            **model_facts(answer),
             "usage": usage_body(answer),
             "finish_reason": answer.finish_reason,
         }

@@ -38,9 +38,10 @@ def asked_words(text: str) -> frozenset[str]:
     return frozenset(words_of(text.rpartition("\n")[2]))
 
 
-def similarity(one: str, other: str) -> float:
-    """The smaller of the two similarities: of words in the last line, of word 5-grams in the whole."""
-    return min(jaccard(asked_words(one), asked_words(other)), jaccard(_shingles(one), _shingles(other)))
+def similarity(one: str, other: str, shingle_words: int = SHINGLE_WORDS) -> float:
+    """The smaller of the two similarities: of words in the last line, of word n-grams in the whole."""
+    asked = jaccard(asked_words(one), asked_words(other))
+    return min(asked, jaccard(_shingles(one, shingle_words), _shingles(other, shingle_words)))
 
 
 def jaccard(one: Set[Any], other: Set[Any]) -> float:
@@ -51,7 +52,8 @@ def jaccard(one: Set[Any], other: Set[Any]) -> float:
 class NearCopies:
     """Finds, for a row, the rows of a fixed set that it nearly copies."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, shingle_words: int = SHINGLE_WORDS) -> None:
+        self._shingle_words = shingle_words
         rng = np.random.default_rng(seed)
         hashes = _BANDS * (_KEY_HASHES + _QUESTION_HASHES)
         self._multiply = rng.integers(1, 2**63, size=hashes, dtype=_U64) * _U64(2) + _U64(1)
@@ -63,7 +65,7 @@ class NearCopies:
     def build(self, texts: Iterator[str]) -> None:
         """Index the fixed set; a row's number is its position in it."""
         for batch in _batches(texts):
-            self._parts.append(self._bands(batch))
+            self._parts.append(self.bands(batch))
         bands = np.concatenate(self._parts) if self._parts else np.empty((0, _BANDS), _U64)
         self._parts = []
         for band in range(_BANDS):
@@ -74,7 +76,7 @@ class NearCopies:
     def candidates(self, texts: Iterator[str]) -> Iterator[tuple[str, Sequence[int]]]:
         """Each text with the numbers of indexed rows that may be near copies of it, the likeliest first."""
         for batch in _batches(texts):
-            bands = self._bands(batch)
+            bands = self.bands(batch)
             low = np.stack([np.searchsorted(self._keys[b], bands[:, b], "left") for b in range(_BANDS)])
             high = np.stack([np.searchsorted(self._keys[b], bands[:, b], "right") for b in range(_BANDS)])
             hit = np.any(high > low, axis=0)
@@ -88,12 +90,12 @@ class NearCopies:
         best = np.argsort(-counts, kind="stable")[:CANDIDATES_PER_ROW]
         return [int(row) for row in rows[best]]
 
-    def _bands(self, texts: Sequence[str]) -> Hashes:
+    def bands(self, texts: Sequence[str]) -> Hashes:
         """Band keys of a batch, shape (rows, bands)."""
         words = [_word_hashes(text) for text in texts]
         asked = [_word_hashes(text.rpartition("\n")[2]) for text in texts]
         split = _BANDS * _KEY_HASHES
-        key_hashes = self._minimum(_shingle_batch(words), slice(0, split))
+        key_hashes = self._minimum(_shingle_batch(words, self._shingle_words), slice(0, split))
         asked_hashes = self._minimum(_join(asked), slice(split, None))
         with np.errstate(over="ignore"):
             keys = asked_hashes.reshape(len(texts), _BANDS, _QUESTION_HASHES)[:, :, 0]
@@ -124,12 +126,12 @@ def _join(rows: Sequence[Hashes]) -> tuple[Hashes, "np.ndarray[Any, Any]"]:
         return _mix(np.concatenate(rows)), np.concatenate(([0], np.cumsum(lengths)[:-1]))
 
 
-def _shingle_batch(rows: Sequence[Hashes]) -> tuple[Hashes, "np.ndarray[Any, Any]"]:
-    """Hashes of the word 5-grams of all rows; a row of fewer words is one shingle."""
+def _shingle_batch(rows: Sequence[Hashes], most_words: int) -> tuple[Hashes, "np.ndarray[Any, Any]"]:
+    """Hashes of the word n-grams of all rows; a row of fewer words is one shingle."""
     shingles = []
     with np.errstate(over="ignore"):
         for row in rows:
-            size = min(SHINGLE_WORDS, len(row))
+            size = min(most_words, len(row))
             count = len(row) - size + 1
             total = np.zeros(count, dtype=_U64)
             for offset in range(size):
@@ -158,7 +160,7 @@ def _batches(texts: Iterator[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _shingles(text: str) -> set[tuple[str, ...]]:
+def _shingles(text: str, most_words: int) -> set[tuple[str, ...]]:
     words = words_of(text)
-    size = min(SHINGLE_WORDS, len(words))
+    size = min(most_words, len(words))
     return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}

@@ -11,7 +11,7 @@ External = Mapping[str, Collection[str]]
 """Kind to the names that may be there already."""
 EXTERNAL: External = {
     # made by the commands `create-secret` and `api-deploy`
-    "Secret": (HUB_SECRET, "llm-api-secret", "llm-api-keys"),
+    "Secret": (HUB_SECRET, "llm-api-secret", "llm-api-keys", "llm-api-service"),
     # made by manifests/pipeline
     "PersistentVolumeClaim": ("whetstone-checkpoints",),
     # every namespace has the first, every Profile the second

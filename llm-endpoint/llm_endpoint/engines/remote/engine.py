@@ -38,6 +38,7 @@ class RemoteEngine:
         timeout_seconds: From `submit` to the last token.
         max_running: Requests that are open at the upstream.
         max_queue: Requests that may wait for one of them to end.
+        backed: Another engine stands in: nothing is tried twice, and whoever asks looks after the upstream's health.
 
     Raises:
         ModelError: If the address is none.
@@ -51,10 +52,12 @@ class RemoteEngine:
         timeout_seconds: float,
         max_running: int,
         max_queue: int,
+        backed: bool = False,
     ) -> None:
         self._upstream = Upstream(base_url, api_key, model, timeout_seconds)
         self._timeout, self._max_running, self._max_queue = timeout_seconds, max_running, max_queue
         self.info = EngineInfo("openai", model or "", "unknown", None, "remote")
+        self._backed = backed
         self._slots = asyncio.Semaphore(max_running)
         self._open: set[RemoteGeneration] = set()
         self._running = 0
@@ -135,7 +138,7 @@ class RemoteEngine:
             self._note(generation)
 
     async def _answer(self, generation: RemoteGeneration) -> None:
-        tries = 2
+        tries = 1 if self._backed else 2
         while True:
             try:
                 return await self._upstream.ask(generation)
@@ -157,7 +160,7 @@ class RemoteEngine:
             return
         elif isinstance(error, (ServiceError, ModelError)):
             self._failures += 1
-            if not self.healthy() and (self._probe is None or self._probe.done()):
+            if not self.healthy() and not self._backed and (self._probe is None or self._probe.done()):
                 logger.warning("The model server failed %d times in a row: %s", self._failures, error)
                 self._probe = asyncio.create_task(self._wait_for_upstream())
 

@@ -1,6 +1,8 @@
 """What an OpenAI-compatible server's refusals and failures mean to the person who asked."""
 
 import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from llm_endpoint.errors import EndpointError, InvalidInput, ModelError, NotReady, TooManyRequests, UpstreamError
@@ -80,9 +82,12 @@ def _quote(error: Any, key: str) -> str:
 
 
 def _retry_after(header: str | None) -> int:
+    """Seconds that a server asks for, in either form of the header."""
     try:
         seconds = float(header or "")
     except ValueError:
-        # a date, or nothing
-        return TooManyRequests.retry_after
+        try:
+            seconds = (parsedate_to_datetime(header or "") - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return TooManyRequests.retry_after
     return max(1, math.ceil(seconds)) if math.isfinite(seconds) else TooManyRequests.retry_after
