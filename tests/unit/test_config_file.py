@@ -1,3 +1,4 @@
+import importlib
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -138,3 +139,30 @@ def test_help_says_what_every_key_means(capsys):
     said = re.sub(r"\s+", " ", capsys.readouterr().out)
     for words in ("Does it.", "--from-config FILE", "--asked.model VALUE", "100 % of them. (default: 4)", "(required)"):
         assert words in said
+
+
+KINDS = {
+    "batch_inference": ("components.core.responses", "BatchInferenceConfig"),
+    "evaluation": ("components.core.judging", "JudgeConfig"),
+    "data_gen": ("components.core.synthesis", "DataGenConfig"),
+    "dataset_merge": ("components.core.synthesis", "DatasetMergeConfig"),
+}
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = sorted((ROOT / "llm-pipelines" / "config").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path.stem in KINDS], ids=lambda path: path.stem)
+def test_every_shipped_file_is_a_configuration_of_its_tool(path):
+    room, name = KINDS[path.stem]
+    kind = getattr(importlib.import_module(room), name)
+    assert isinstance(parse_config(kind, ["--from-config", str(path)]), kind)
+
+
+def test_every_key_of_batch_inference_stands_in_its_page():
+    from components.core.responses import BatchInferenceConfig
+
+    page = (ROOT / "docs" / "batch-inference.md").read_text()
+    for key, field in BatchInferenceConfig.model_fields.items():
+        row = next(line for line in page.splitlines() if line.startswith("|") and f"`{key}`" in line.split("|")[1])
+        default = "required" if field.is_required() else str(field.default).lower()
+        assert default in row
