@@ -108,9 +108,9 @@ docs: setup ## Write docs/recipe.md and docs/catalogue-parameters.md again from 
 starter: setup ## Rebuild the embedded base model and its question set (hours)
 	@$(BIN)/python -m components.starter.rebuild
 
-benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding|memory_estimate|head_inference|head_serving|chat_preparation|chat_memory|adapter_swap|judge_calls; all when empty)
+benchmark: setup ## Measure against named peers (AREA=data_preparation|training_loop|pipeline_overhead|engines|start_up|serving_layer|tracing|grounding|memory_estimate|head_inference|head_serving|chat_preparation|chat_memory|adapter_swap|batch_inference|judge_calls; all when empty)
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-input -r benchmarks/requirements.txt
-	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap judge_calls); do $(BIN)/python -m benchmarks.$$area || exit 1; done
+	@for area in $(or $(AREA),data_preparation training_loop pipeline_overhead engines start_up serving_layer tracing grounding memory_estimate head_inference head_serving chat_preparation chat_memory adapter_swap batch_inference judge_calls); do $(BIN)/python -m benchmarks.$$area || exit 1; done
 
 test: lint browser ## Lint, type-check and run all tests (WORKERS=2 at once, a core each)
 	@OMP_NUM_THREADS=$(or $(OMP_NUM_THREADS),1) $(BIN)/python -m pytest -n $(or $(WORKERS),2) --dist loadfile

@@ -58,13 +58,13 @@ class Candidate:
 def base_candidate(model: ModelConfig, prompt: Prompt, settings: Settings) -> Candidate:
     """The base model, asked with the tuned model's prompt."""
     found = resolve_model(model, settings)
-    return _candidate("base", public_name(model.model_id), found.revision, found.path, None, prompt)
+    return make_candidate("base", public_name(model.model_id), found.revision, found.path, None, prompt)
 
 
 def tuned_candidate(model_dir: Path, model: ModelConfig, settings: Settings) -> Candidate:
     """The tuned model; an adapter loads on the recipe's base."""
     base = resolve_model(model, settings).path if (model_dir / ADAPTER_CONFIG).is_file() else None
-    return _candidate("tuned", model_dir.name, "", model_dir, base, read_prompt(model_dir))
+    return make_candidate("tuned", model_dir.name, "", model_dir, base, read_prompt(model_dir))
 
 
 def champion_candidate(champion_dir: Path, model: ModelConfig, settings: Settings) -> Candidate:
@@ -72,7 +72,7 @@ def champion_candidate(champion_dir: Path, model: ModelConfig, settings: Setting
     base = None
     if (champion_dir / ADAPTER_CONFIG).is_file():
         base = resolve_model(_adapter_base(champion_dir, model), settings).path
-    return _candidate("champion", champion_dir.name, "", champion_dir, base, read_prompt(champion_dir))
+    return make_candidate("champion", champion_dir.name, "", champion_dir, base, read_prompt(champion_dir))
 
 
 def _adapter_base(folder: Path, model: ModelConfig) -> ModelConfig:
@@ -87,9 +87,14 @@ def _adapter_base(folder: Path, model: ModelConfig) -> ModelConfig:
     return ModelConfig(model_id=model.model_id if same else name, revision=revision or None)
 
 
-def _candidate(
+def make_candidate(
     name: ModelName, source: str, revision: str, folder: Path, base: Path | None, prompt: Prompt
 ) -> Candidate:
+    """A model in a folder, an adapter on its base, with the hashes that identify it.
+
+    Raises:
+        StorageError: If the folder holds no safetensors weights.
+    """
     folders = [folder] if base is None else [base, folder]
     weights = [path for place in folders for path in sorted(place.glob("*.safetensors"))]
     if not any(path.parent == folder for path in weights):

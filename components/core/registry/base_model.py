@@ -71,6 +71,11 @@ def resolve_config(model: ModelConfig, settings: Settings) -> ResolvedModel:
     return found
 
 
+def resolve_files(model: ModelConfig, settings: Settings) -> ResolvedModel:
+    """Like `resolve_model`, but unchecked and with all that lies beside the weights: a model folder, or an adapter."""
+    return _resolve(model, settings, ("*.json", "*.jinja", *TOKENIZER_FILES, *WEIGHT_FILES))
+
+
 def is_on_the_hub(model: ModelConfig) -> bool:
     """Whether the base model would be downloaded."""
     return model.model_id != STARTER and not Path(model.model_id).expanduser().is_dir()

@@ -56,6 +56,25 @@ def push_rows(rows: Rows, columns: Sequence[str], dataset_id: str, split: str, s
     return f"{settings.hf_endpoint}/datasets/{dataset_id}"
 
 
+def rows_on_hub(dataset_id: str, split: str, settings: Settings) -> Rows:
+    """The rows of a split; none where the repository or the split is not there.
+
+    Raises:
+        RegistryError: If the Hub cannot be reached.
+        StorageError: If it cannot be read.
+    """
+    api = _api(settings)
+    with clear_errors(dataset_id, settings, f"read {dataset_id}"):
+        if not with_retries(lambda: api.repo_exists(dataset_id, repo_type="dataset")):
+            return []
+    data = DataConfig(dataset_id=dataset_id)
+    try:
+        _, _, streams = open_streams(data, settings)
+    except DataError:
+        return []  # a repository without data
+    return list(stream_rows(streams[split], data, settings)) if split in streams else []
+
+
 def _there(dataset_id: str, split: str, columns: Sequence[str], settings: Settings, append: bool) -> tuple[Rows, Any]:
     """The rows to append to, and the types that the columns must have; None where they are free.
 

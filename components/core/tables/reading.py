@@ -8,6 +8,7 @@ from typing import Any
 
 from components.core.data.formats import BrokenFile, Limits, read_file
 from components.core.data.naming import printable
+from components.core.data.sources import STARTER, starter_folder
 from components.core.data.sources.download import download, is_url, without_secrets
 from components.core.data.sources.hub import open_streams
 from components.core.data.sources.hub_files import stream_rows
@@ -27,7 +28,8 @@ def read_rows(dataset_id: str, split: str, settings: Settings, revision: str | N
 
     Args:
         dataset_id: A folder with `<split>.jsonl` (or .json, .csv, .tsv, .parquet, shards too), one file or http(s)
-            address, of which every row counts; a dataset that a tool saved under WHETSTONE_HOME/datasets; a Hub id.
+            address, of which every row counts; a dataset that a tool saved under WHETSTONE_HOME/datasets; a Hub id;
+            `starter` for the embedded conversations.
         split: Name of the split; a file has only one, so there it is not looked at.
         settings: Where the Hub and saved datasets are.
         revision: Branch, tag or commit; then only the Hub is asked.
@@ -44,6 +46,8 @@ def read_rows(dataset_id: str, split: str, settings: Settings, revision: str | N
 
 
 def _find_rows(dataset_id: str, split: str, settings: Settings, revision: str | None) -> Rows:
+    if dataset_id == STARTER:
+        return _local_rows(str(starter_folder("chat_completion")), split)
     if is_url(dataset_id):
         with tempfile.TemporaryDirectory() as folder:
             file = download(dataset_id, Path(folder), DataConfig().max_file_bytes)

@@ -13,7 +13,7 @@ from components.core.data.sources.hub_files import as_text
 from components.core.data.sources.local import files_of_split
 from components.core.errors import ConfigError, DataError, StorageError
 from components.core.settings import Settings
-from components.core.tables.hub import check_hub_target, push_rows
+from components.core.tables.hub import check_hub_target, push_rows, rows_on_hub
 from components.core.tables.places import check_hub_id, check_split, folder_to_write, own_words, saved_folder
 from components.core.tables.reading import Rows, read_rows
 
@@ -37,6 +37,27 @@ def check_target(dataset_id: str, split: str, settings: Settings, *, push_to_hub
         raise ConfigError(f"pushing to {dataset_id} needs a token with write permission. Set HF_TOKEN.")
     with own_words():
         check_hub_target(dataset_id, settings)
+
+
+def target_place(dataset_id: str, split: str, settings: Settings, *, push_to_hub: bool = False) -> str:
+    """What `write_rows` gives back."""
+    if push_to_hub:
+        return f"{settings.hf_endpoint}/datasets/{dataset_id}"
+    return str(folder_to_write(dataset_id, settings) / f"{split}.jsonl")
+
+
+def target_rows(dataset_id: str, split: str, settings: Settings, *, push_to_hub: bool = False) -> Rows:
+    """The rows that `append` puts others below; none where there is nothing yet.
+
+    Raises:
+        StorageError: If they cannot be read.
+        DataError: If one of them cannot.
+    """
+    if push_to_hub:
+        with own_words():
+            return rows_on_hub(dataset_id, split, settings)
+    file = _own_file(folder_to_write(dataset_id, settings), dataset_id, split)
+    return read_rows(str(file), split, settings) if file.is_file() else []
 
 
 def write_rows(
@@ -77,8 +98,8 @@ def write_rows(
         _set_aside(dataset_id, split, settings)
         return where
     file = _own_file(folder_to_write(dataset_id, settings), dataset_id, split)
-    if append and file.is_file():
-        before = read_rows(str(file), split, settings)
+    before = target_rows(dataset_id, split, settings) if append else []
+    if before:
         table = _in_columns(before, names, printable(str(file)), split, "the rows that are there") + table
     _write_file(table, file, dataset_id, split)
     return str(file)
