@@ -6,6 +6,7 @@ has one place, in `loop` and `model`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def load_loop(path: Path | None, overrides: Sequence[str], catalogue: Path | Non
         ConfigError: With all problems of a kind at once: keys that the loop sets itself, unknown keys, wrong types.
     """
     user, origins = read_user(path, overrides, (*LoopSections.model_fields, *Recipe.model_fields))
+    _refuse_unknown(user)
     _refuse_given(user, origins)
     own = {name: user.pop(name, {}) for name in LoopSections.model_fields}
     _share_service(own, origins)
@@ -150,6 +152,17 @@ def load_loop(path: Path | None, overrides: Sequence[str], catalogue: Path | Non
     return LoopRecipe(
         reference=sections.reference, loop=sections.loop, loaded=loaded, origins=loaded.origins | origins, **tools
     )
+
+
+def _refuse_unknown(user: Mapping[str, Any]) -> None:
+    known = [*LoopSections.model_fields, *Recipe.model_fields]
+    problems = []
+    for name in sorted(set(user) - set(known)):
+        near = get_close_matches(name, known, n=1)
+        said = f"Did you mean {near[0]}?" if near else f"The sections are {', '.join(known)}."
+        problems.append(f"unknown section {name}. {said}")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _refuse_given(user: Mapping[str, Any], origins: Origins) -> None:
