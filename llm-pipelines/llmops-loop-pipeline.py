@@ -12,6 +12,7 @@ from components.core.loop import read_history
 from components.core.loop.recipe import LoopRecipe, check_service, load_loop
 from components.core.loop.reference import reference_version
 from components.core.loop.report import print_rounds
+from components.core.recipe import without_needless_deepspeed
 from components.core.settings import DEFAULT_NAMESPACE, Settings, load_settings
 
 # mypy cannot follow a folder whose name has a hyphen.
@@ -34,7 +35,7 @@ from .loop_graph import LOOP, build_loop_pipeline  # type: ignore[import-not-fou
 from .pods import Pods  # type: ignore[import-not-found]
 from .remote.launch import Launch, launch  # type: ignore[import-not-found]
 from .remote.session import connect  # type: ignore[import-not-found]
-from .starting import check_fits  # type: ignore[import-not-found]
+from .starting import check_fits, has_cuda  # type: ignore[import-not-found]
 
 CATALOGUE = Path(__file__).parent / "recipes" / "models"
 
@@ -57,9 +58,13 @@ def main(
     """Infer, judge and, until the model is good enough, generate, merge and retrain; here or on a cluster."""
     with user_errors():
         loop = load_loop(recipe, overrides or [], CATALOGUE)
+        if loop.recipe.training.apply_deepspeed:
+            cuda = None if host or compile_only else has_cuda()
+            loop = replace(loop, loaded=without_needless_deepspeed(loop.loaded, cuda))
         settings = load_settings()
         print("Recipe:")
         print("\n".join(f"  {line}" for line in loop.lines()), flush=True)
+        print("".join(f"Warning: {each}\n" for each in loop.loaded.warnings), end="", file=sys.stderr, flush=True)
         if compile_only:
             compile_to(build_loop_pipeline(loop, _pods(loop, settings)), compile_only)
         elif dry_run:
