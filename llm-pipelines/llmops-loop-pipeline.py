@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from components.core.errors import EXIT_REFUSED, user_errors
+from components.core.errors import EXIT_REFUSED, ConfigError, user_errors
 from components.core.loop import read_history
 from components.core.loop.recipe import LoopRecipe, check_service, load_loop
 from components.core.loop.reference import reference_version
@@ -87,6 +87,12 @@ def _run_here(loop: LoopRecipe, settings: Settings, cache: bool) -> int:
     from components.core.registry.hub import check_write_access
 
     check_service(loop, settings)
+    if loop.recipe.training.quantized_bits and not has_cuda():
+        # found now, and not when the base model has been judged for money
+        raise ConfigError(
+            f"training.precision={loop.recipe.training.precision} (QLoRA) needs a CUDA GPU, and this machine has none. "
+            "Set training.precision=auto, or KFP_HOST to run on a cluster."
+        )
     version = reference_version(loop.reference, settings)
     check_write_access(settings)
     # what fails here fails again, checkpoints are files, and there are no pods to shape

@@ -67,13 +67,17 @@ def rounds(tmp_path_factory):
         loop = load_loop(None, [*BRIEF, *LEARNING, *service(server), f"reference.dataset_id={reference}"])
         steps = Rounds(loop, root)
         base = steps.judged(0)
+        asked = len(server.calls)
+        # the step is tried again, and has lost what it wrote
+        judge_round(0, loop.sections()["judge"], root / "0" / "answers", root / "again", steps.settings)
+        repeated = len(server.calls) - asked
         first = steps.retrained(1, base)
         second = steps.retrained(2, first)
-    return root, second
+    return root, second, repeated
 
 
 def test_each_round_scores_surely_higher_on_rows_never_trained_on(rounds):
-    root, history = rounds
+    root, history, _ = rounds
     base, first, second = history.rounds
     assert base.score < 10 < first.score < second.score
     assert first.gain.shown
@@ -86,8 +90,16 @@ def test_each_round_scores_surely_higher_on_rows_never_trained_on(rounds):
 
 
 def test_generated_rows_add_up_to_their_budget(rounds):
-    _, history = rounds
+    _, history, _ = rounds
     assert [each.synthetic_rows for each in history.rounds] == [0, 40, 70]
     assert history.decision == "budget"
     assert history.reason.startswith("70 rows are generated, as many as loop.max_synthetic_rows allows")
     assert [each.train_rows for each in history.rounds[1:]] == [51, 75]
+
+
+def test_judging_that_is_tried_again_asks_nothing_twice(rounds):
+    root, history, repeated = rounds
+    assert repeated == 0
+    first, again = (json.loads((root / name / "judged.json").read_text()) for name in ("0/judged", "again"))
+    assert first == again
+    assert first["usage"]["calls"] == history.rounds[0].judging.calls > 0

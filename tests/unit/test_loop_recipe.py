@@ -1,5 +1,7 @@
 """The loop's recipe: the tools' sections beside the retraining's, each value with its origin, wrong ones refused."""
 
+from pathlib import Path
+
 import pytest
 
 from components.core.errors import ConfigError
@@ -9,6 +11,8 @@ from components.core.loop.reference import reference_version, resolve, work_name
 from components.core.recipe import DataConfig, ModelConfig
 from components.core.settings import Settings
 
+RECIPES = Path(__file__).resolve().parents[2] / "llm-pipelines" / "recipes"
+MODELS, SHIPPED = RECIPES / "models", sorted((RECIPES / "loops").glob("*.yaml"))
 SERVICE = ["judge.provider=openai", "judge.model=big", "judge.base_url=http://127.0.0.1:1/v1"]
 
 
@@ -96,3 +100,14 @@ def test_the_embedded_conversations_are_found_where_the_step_runs(tmp_path):
 def test_work_has_the_same_name_for_the_same_inputs_only():
     names = {work_name("judged", number, {"a": value}) for number in (0, 1) for value in (1, 2, 1)}
     assert len(names) == 4
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
+def test_every_shipped_recipe_of_a_loop_is_accepted(file):
+    loop = load_loop(file, [], MODELS)
+    assert loop.recipe.training.precision == "4"
+    assert loop.data_gen["price_per_million_output"] == loop.judge["price_per_million_output"] > 0
+
+
+def test_there_is_a_shipped_recipe():
+    assert SHIPPED
