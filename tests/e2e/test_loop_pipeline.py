@@ -1,10 +1,11 @@
-"""The loop by its command, through kfp.local, to `budget` and to `plateau`, and again after it broke off.
+"""The loop by its command, through kfp.local, to `budget` and to `plateau`, and on after it broke off.
 
 The service LLM is a loopback server without a model (tests/support/loop_service.py): as a judge it scores the words
 that candidate and reference share, as a writer it varies the seed it is shown. The small model is a random tiny Llama.
 """
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from support.loop_command import BRIEF, report_of, run_loop, service, steps_run
@@ -23,60 +24,67 @@ TRAINED = ["merge-datasets", "fetch-dataset", "tokenize-dataset", "finetune-mode
 ENDED = ["evaluate-model", "qualify-model", "record-refused-run"]
 
 
-@pytest.fixture
-def base(tmp_path):
-    folder = write_tiny_llama(tmp_path / "base")
-    (folder / "prompt.json").unlink()
-    reference = write_reference(tmp_path / "reference", 24, 12)
-    return [f"model.model_id={folder}", f"reference.dataset_id={reference}", "inference.max_new_tokens=12"]
-
-
-def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_budget(base, tmp_path):
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """One loop, asked for again and again: without rounds, with rounds but no rows from the service, and then to its end."""
+    root = tmp_path_factory.mktemp("loop")
+    base = write_tiny_llama(root / "base")
+    (base / "prompt.json").unlink()
+    reference = write_reference(root / "reference", 24, 12)
     with ServiceLLMServer(scripted) as server:
-        arguments = [*BRIEF, *base, *service(server), "loop.max_rounds=0", "judge.price_per_million_input=1000"]
-        found = run_loop(tmp_path / "home", *arguments)
-        assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
-        assert steps_run(found) == [*BASE, "0-record-refused-run"]
-        history = read_history(report_of(found).parent)
-        assert (history.decision, len(history.rounds)) == ("budget", 1)
-        # each call is 100 tokens in, by the stand-in's word
-        assert history.spent.calls == len(server.calls)
-        assert history.spent.usd == pytest.approx(0.1 * len(server.calls))
-        asked = len(server.calls)
-        # another budget asks nothing again
-        again = run_loop(tmp_path / "home", *arguments, "loop.max_rounds=3", "loop.max_calls=1")
-        assert (again.returncode, len(server.calls)) == (3, asked)
-        assert steps_run(again) == ["0-decide-round", "0-record-refused-run"]
-        assert "would exceed loop.max_calls=1" in again.stdout
-    assert "BUDGET USED UP" in found.stdout
-    assert "none: no model of this loop may stand in" in found.stdout
-    assert not (tmp_path / "home" / "registry").exists()
-
-
-def test_a_loop_that_broke_off_goes_on_and_ends_at_a_plateau_with_nothing_registered(base, tmp_path):
-    def without_rows(call, number):
-        return Fault(503, "no rows today") if "<seed>" in call.prompt else scripted(call, number)
-
-    with ServiceLLMServer(without_rows) as server:
+        priced = ["judge.price_per_million_input=1000", "inference.max_new_tokens=12", f"model.model_id={base}"]
+        arguments = [*BRIEF, *service(server), *priced, f"reference.dataset_id={reference}"]
         still = ["training.max_steps=1", "training.learning_rate=1e-9", "loop.patience=1", "loop.max_rounds=3"]
-        arguments = [*BRIEF, *base, *service(server), *still]
-        broken = run_loop(tmp_path / "home", *arguments)
-        assert broken.returncode == 2
-        assert "step round-1-generate-dataset failed: openai/scripted" in broken.stderr
-        assert "no rows today" in broken.stderr
-        assert steps_run(broken) == [*BASE, "1-generate-dataset"]
-        judged = sum("<seed>" not in call.prompt for call in server.calls)
+        without_rounds = run_loop(root / "home", *arguments, "loop.max_rounds=0")
+        calls = [len(server.calls)]
+        server.script = without_rows
+        broken = run_loop(root / "home", *arguments, *still)
+        judged = [sum("<seed>" not in call.prompt for call in server.calls)]
         server.script = scripted
-        found = run_loop(tmp_path / "home", *arguments)
-        assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
-        assert steps_run(found) == [f"1-{name}" for name in ["generate-dataset", *TRAINED, *ENDED]]
-        again = sum("<seed>" not in call.prompt for call in server.calls) - judged
-        history = read_history(report_of(found).parent)
+        ended = run_loop(root / "home", *arguments, *still)
+        judged.append(sum("<seed>" not in call.prompt for call in server.calls) - judged[0])
+    return SimpleNamespace(
+        home=root / "home", without_rounds=without_rounds, broken=broken, ended=ended, calls=calls[0], judged=judged
+    )
+
+
+def without_rows(call, number):
+    """A service that judges and writes nothing."""
+    return Fault(503, "no rows today") if "<seed>" in call.prompt else scripted(call, number)
+
+
+def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_budget(runs):
+    found = runs.without_rounds
+    assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
+    assert steps_run(found) == [*BASE, "0-record-refused-run"]
+    history = read_history(report_of(found).parent)
+    assert (history.decision, len(history.rounds)) == ("budget", 1)
+    # each call is 100 tokens in, by the stand-in's word
+    assert history.spent.calls == runs.calls == 12
+    assert history.spent.usd == pytest.approx(0.1 * 12)
+    assert "BUDGET USED UP: all 0 rounds of loop.max_rounds are used up" in found.stdout
+    assert "none: no model of this loop may stand in" in found.stdout
+
+
+def test_a_service_that_fails_in_the_middle_ends_the_run_with_its_word(runs):
+    found = runs.broken
+    assert found.returncode == 2
+    # another budget asks nothing again
+    assert steps_run(found) == ["0-decide-round", "1-generate-dataset"]
+    assert "step round-1-generate-dataset failed: openai/scripted" in found.stderr
+    assert "no rows today" in found.stderr
+
+
+def test_a_loop_goes_on_where_it_broke_off_and_ends_at_a_plateau_with_nothing_registered(runs):
+    found = runs.ended
+    assert found.returncode == 3, found.stdout[-3000:] + found.stderr[-2000:]
+    assert steps_run(found) == [f"1-{name}" for name in ["generate-dataset", *TRAINED, *ENDED]]
+    history = read_history(report_of(found).parent)
     assert history.decision == "plateau"
-    assert [each.judging.calls for each in history.rounds] == [judged, again]
+    assert [each.judging.calls for each in history.rounds] == runs.judged == [12, 12]
     assert history.last.synthetic_rows == 40
     assert "PLATEAU: the last round did not surely gain anything" in found.stdout
     assert "PLATEAU" in report_of(found).read_text()
-    assert not (tmp_path / "home" / "registry").exists()
-    verdicts = [json.loads(path.read_text())["verdict"] for path in (tmp_path / "home").rglob("evaluation.json")]
+    assert not (runs.home / "registry").exists()
+    verdicts = [json.loads(path.read_text())["verdict"] for path in runs.home.rglob("evaluation.json")]
     assert any(each["headline"].startswith("REFUSED: by the judgement of openai/scripted") for each in verdicts)

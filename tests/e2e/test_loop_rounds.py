@@ -24,7 +24,7 @@ from components.core.training import finetune
 
 pytestmark = pytest.mark.e2e
 
-LEARNING = ("training.learning_rate=2e-3", "training.num_train_epochs=4", "loop.max_synthetic_rows=70")
+LEARNING = ("training.learning_rate=2e-3", "training.num_train_epochs=4", "loop.max_synthetic_rows=80")
 
 
 class Rounds:
@@ -91,10 +91,10 @@ def test_each_round_scores_surely_higher_on_rows_never_trained_on(rounds):
 
 def test_generated_rows_add_up_to_their_budget(rounds):
     _, history, _ = rounds
-    assert [each.synthetic_rows for each in history.rounds] == [0, 40, 70]
+    assert [each.synthetic_rows for each in history.rounds] == [0, 40, 80]
     assert history.decision == "budget"
-    assert history.reason.startswith("70 rows are generated, as many as loop.max_synthetic_rows allows")
-    assert [each.train_rows for each in history.rounds[1:]] == [51, 75]
+    assert history.reason.startswith("80 rows are generated, as many as loop.max_synthetic_rows allows")
+    assert [each.train_rows for each in history.rounds[1:]] == [51, 83]  # a fifth of 64 and of 104 watches the training
 
 
 def test_judging_that_is_tried_again_asks_nothing_twice(rounds):

@@ -19,9 +19,9 @@ _COUNT = re.compile(r"Write (\d+) new example")
 _WORD = re.compile(r"\b(?:\d+|[A-Z][a-z]{4,})\b")
 
 
-def scripted(call: Call, _number: int) -> str:
+def scripted(call: Call, number: int) -> str:
     """Answer as the judge, or as the writer of rows, whichever is asked."""
-    return _rows(call) if "<seed>" in call.prompt else _judgement(call)
+    return _rows(call, number) if "<seed>" in call.prompt else _judgement(call)
 
 
 def overlap(candidate: str, reference: str) -> float:
@@ -41,13 +41,13 @@ def _between(prompt: str, name: str) -> str:
     return found["text"]
 
 
-def _rows(call: Call) -> str:
+def _rows(call: Call, number: int) -> str:
     seed = _SEED.search(call.prompt)
     count = _COUNT.search(call.prompt)
     assert seed
     assert count
     turns = json.loads(seed[1])
-    source = random.Random(f"{len(call.prompt)} {seed[1]} {call.time}")
+    source = random.Random(f"{number} {seed[1]}")
     return json.dumps({"examples": [{"messages": _varied(turns, source)} for _ in range(int(count[1]))]})
 
 
