@@ -26,7 +26,7 @@ ENDED = ["evaluate-model", "qualify-model", "record-refused-run"]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """One loop, asked for again and again: without rounds, with rounds but no rows from the service, and then to its end."""
+    """One loop asked for three times: without rounds, with rounds but no new rows, and then to its end."""
     root = tmp_path_factory.mktemp("loop")
     base = write_tiny_llama(root / "base")
     (base / "prompt.json").unlink()

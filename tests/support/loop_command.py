@@ -11,7 +11,8 @@ from support.service_llm_server import ServiceLLMServer
 ROOT = Path(__file__).resolve().parents[2]
 BRIEF = (
     "judge.rate_limit_per_minute=100000", "judge.eval_repeat=1", "judge.max_retries=0", "inference.repeat=1",
-    "inference.max_new_tokens=24", "judge.sequential=false", "data_gen.gen_workers=1", "data_gen.rate_limit_per_minute=100000", "data_gen.max_retries=0",
+    "inference.max_new_tokens=24", "judge.sequential=false", "data_gen.gen_workers=1",
+    "data_gen.rate_limit_per_minute=100000", "data_gen.max_retries=0",
     "data_gen.num_samples=40", "data_gen.samples_per_call=10", "training.method=full",
     "training.per_device_train_batch_size=8", "evaluation.bootstrap_samples=100", "gate.max_forgetting=ignore",
 )  # fmt: skip
