@@ -62,7 +62,7 @@ def test_a_base_model_that_is_not_good_enough_ends_a_loop_without_rounds_by_its_
     # each call is 100 tokens in, by the stand-in's word
     assert history.spent.calls == runs.calls == 12
     assert history.spent.usd == pytest.approx(0.1 * 12)
-    assert "BUDGET USED UP: all 0 rounds of loop.max_rounds are used up" in found.stdout
+    assert "BUDGET USED UP: 0 of loop.max_rounds=0 rounds are done" in found.stdout
     assert "none: no model of this loop may stand in" in found.stdout
 
 

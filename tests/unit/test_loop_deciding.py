@@ -37,6 +37,12 @@ def test_a_base_model_that_is_not_good_enough_gets_another_round():
     assert found.reason.startswith("the base model is not good enough yet: similarity ")
 
 
+def test_means_that_would_do_are_not_enough_without_their_intervals():
+    found = decide((), judged(0, 92), LoopConfig(), THRESHOLDS)
+    assert found.decision == "continue"
+    assert found.reason.startswith("the base model is not surely good enough yet: similarity 9")
+
+
 @pytest.mark.parametrize("number", [0, 2])
 def test_a_qualified_model_passes_whatever_the_budget(number):
     rounds = [judged(each, 20 + each) for each in range(number)] + [judged(number, 95, passed=True)]
@@ -108,7 +114,7 @@ def test_rounds_without_a_common_prompt_say_nothing_about_a_gain():
 @pytest.mark.parametrize(
     ("budget", "reason"),
     [
-        ({"max_rounds": 1}, "all 1 rounds of loop.max_rounds are used up"),
+        ({"max_rounds": 1}, "1 of loop.max_rounds=1 rounds are done"),
         ({"max_calls": 250}, "200 calls are made, and another round like the last (100) would exceed loop.max_calls"),
         ({"max_usd": 1.4}, "1.00 USD are spent, and another round like the last (0.50) would exceed loop.max_usd=1.4"),
         ({"max_synthetic_rows": 60}, "60 rows are generated, as many as loop.max_synthetic_rows allows"),

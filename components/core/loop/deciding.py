@@ -27,7 +27,9 @@ def decide(
     """
     latest = latest.model_copy(update={"gain": _gain(earlier, latest, loop)})
     rounds = (*earlier, latest)
-    decision, reason = _passed(latest) or _plateau(rounds, loop) or _budget(rounds, loop) or _continue(latest)
+    decision, reason = (
+        _passed(latest) or _plateau(rounds, loop) or _budget(rounds, loop) or _continue(latest, thresholds)
+    )
     return History(rounds=rounds, thresholds=dict(thresholds), judge=judge, decision=decision, reason=reason)
 
 
@@ -56,17 +58,16 @@ def _passed(latest: Round) -> tuple[Decision, str] | None:
 
 
 def _plateau(rounds: Sequence[Round], loop: LoopConfig) -> tuple[Decision, str] | None:
-    without = 0
+    without: list[Gain] = []
     for each in reversed(rounds):
         if each.gain is None or each.gain.shown:
             break
-        without += 1
-    if without < loop.patience:
+        without.append(each.gain)
+    if len(without) < loop.patience:
         return None
-    gain = rounds[-1].gain
-    assert gain is not None  # counted above
+    gain = without[0]
     what = f"more than {loop.min_gain:g} points" if loop.min_gain else "anything"
-    many = "the last round" if without == 1 else f"the last {without} rounds"
+    many = "the last round" if len(without) == 1 else f"the last {len(without)} rounds"
     return "plateau", (
         f"{many} did not surely gain {what}: the last scores {gain.value:+.1f} points against round {gain.against} "
         f"({100 * loop.confidence:g} % interval {gain.low:+.1f} to {gain.high:+.1f})"
@@ -76,11 +77,11 @@ def _plateau(rounds: Sequence[Round], loop: LoopConfig) -> tuple[Decision, str] 
 def _budget(rounds: Sequence[Round], loop: LoopConfig) -> tuple[Decision, str] | None:
     latest, spent = rounds[-1], sum((each.judging + each.generating for each in rounds), Usage())
     if latest.number >= loop.max_rounds:
-        return "budget", f"all {loop.max_rounds} rounds of loop.max_rounds are used up"
+        return "budget", f"{latest.number} of loop.max_rounds={loop.max_rounds} rounds are done"
     rows = latest.synthetic_rows
     if loop.max_synthetic_rows is not None and rows >= loop.max_synthetic_rows:
         return "budget", f"{rows:,} rows are generated, as many as loop.max_synthetic_rows allows"
-    # a round that has not been yet generates as well: the first can only be guessed from its judging
+    # what the first round's generating takes is not known before it: its judging is all there is to go by
     costly = latest.judging + latest.generating
     if loop.max_calls is not None and spent.calls + costly.calls > loop.max_calls:
         return "budget", (
@@ -95,8 +96,11 @@ def _budget(rounds: Sequence[Round], loop: LoopConfig) -> tuple[Decision, str] |
     return None
 
 
-def _continue(latest: Round) -> tuple[Decision, str]:
-    return "continue", f"{_who(latest)} is not good enough yet: {_scores(latest)}"
+def _continue(latest: Round, thresholds: Mapping[str, float]) -> tuple[Decision, str]:
+    reached = all(getattr(latest, name).value >= threshold for name, threshold in thresholds.items())
+    # its means would do, but not their intervals
+    how = "not surely" if reached else "not"
+    return "continue", f"{_who(latest)} is {how} good enough yet: {_scores(latest)}"
 
 
 def _who(latest: Round) -> str:

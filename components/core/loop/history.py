@@ -67,7 +67,7 @@ class Round(Result):
     coverage: Points
     """Share of the prompts whose answers are good enough, in points."""
     qualification: bool
-    """The judge's word: both scores reach their thresholds."""
+    """The judge's word: both scores lie above their thresholds, intervals and all."""
     prompts: dict[str, float]
     """Mean of similarity and precision by a key of the prompt, where it was judged."""
     train_rows: int = 0
