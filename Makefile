@@ -1,6 +1,6 @@
 # Every command a user types. `make help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup run task components serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test registry mlflow docs starter drill benchmark test browser lint clean
+.PHONY: help setup run task loop components serve stop gate-int8 dry-run compile create-secret api-deploy ui-deploy api-destroy ui-destroy status logs doctor preflight check-manifests images push images-test registry mlflow docs starter drill benchmark test browser lint clean
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
@@ -32,6 +32,10 @@ run: setup ## Fine-tune, evaluate, gate, register, and serve what passed with it
 task: setup ## Train a task of the catalogue, judge, register and serve it (TASK=ner TRAIN=rows VALIDATION= TEST= MODEL= ARGS="name=value ...")
 	@$(BIN)/python -m llm-pipelines.task-pipeline $(or $(TASK),classification_single_label) $(if $(TRAIN),train_file=$(TRAIN)) \
 		$(if $(VALIDATION),validation_file=$(VALIDATION)) $(if $(TEST),test_file=$(TEST)) $(if $(MODEL),model_id=$(MODEL)) $(ARGS)
+
+loop: setup ## Train a small model until it can stand in for a service LLM (DATASET= MODEL= RECIPE= ARGS="judge.provider=openai ...")
+	@$(BIN)/python -m llm-pipelines.llmops-loop-pipeline $(if $(RECIPE),--recipe $(RECIPE)) $(if $(DATASET),reference.dataset_id=$(DATASET)) \
+		$(if $(MODEL),model.model_id=$(MODEL)) $(ARGS)
 
 components: setup ## Publish the catalogue's components as YAML with an index (ARGS=--replace)
 	@$(BIN)/python -m llm-pipelines.catalogue publish $(ARGS)

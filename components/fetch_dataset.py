@@ -13,8 +13,12 @@ def fetch_dataset(
     output_dataset: dsl.Output[dsl.Dataset],
     report: dsl.Output[dsl.HTML],
     metrics: dsl.Output[dsl.Metrics],
+    rows: dsl.Input[dsl.Dataset] = None,
 ):
-    """Fetch the dataset, check every row against the task's contract, write JSON lines and a report."""
+    """Fetch the dataset, check every row against the task's contract, write JSON lines and a report.
+
+    `rows` is the folder of an earlier step that takes the place of `data.dataset_id`.
+    """
     import shutil
     from pathlib import Path
 
@@ -29,8 +33,9 @@ def fetch_dataset(
         from components.core.settings import load_settings
 
         folder = Path(output_dataset.path)
-        result = prepare_dataset(
-            DataConfig.model_validate(data), TaskConfig.model_validate(task), folder, load_settings(), source_version
-        )
+        config = DataConfig.model_validate(data)
+        if rows:
+            config = config.model_copy(update={"dataset_id": rows.path})
+        result = prepare_dataset(config, TaskConfig.model_validate(task), folder, load_settings(), source_version)
         shutil.copyfile(folder / "report.html", report.path)
         log_metrics(metrics, result.metrics())

@@ -10,7 +10,7 @@ from kfp import kubernetes
 from components.core.errors import ConfigError
 from components.core.image_names import PIPELINE, image_name
 from components.core.recipe import GpuConfig, ResourcesConfig
-from components.core.settings import HUB_SECRET, TrainingNodes
+from components.core.settings import HUB_SECRET, SERVICE_LLM_SECRET, SERVICE_LLM_VARIABLES, TrainingNodes
 
 CHECKPOINT_MOUNT = "/checkpoints"
 """Where the checkpoint volume is mounted."""
@@ -71,6 +71,20 @@ class Pods:
             kubernetes.mount_pvc(task, self.resources.checkpoint_volume, CHECKPOINT_MOUNT)
             task.set_env_variable("CHECKPOINT_DIR", CHECKPOINT_MOUNT)
         return task
+
+    def asking(self, task: Any) -> Any:
+        """A small pod that asks a service LLM: with its keys, and its journal on the checkpoint volume."""
+        names = {name.lower(): name for name in SERVICE_LLM_VARIABLES}
+        task = kubernetes.use_secret_as_env(
+            self._tried_again(self.small(task)), SERVICE_LLM_SECRET, names, optional=True
+        )
+        return self.with_home(task)
+
+    def with_home(self, task: Any) -> Any:
+        """Keep on the checkpoint volume, where the recipe names one, what a tried-again step goes on from."""
+        if self.resources.checkpoint_volume:
+            task.set_env_variable("WHETSTONE_HOME", f"{CHECKPOINT_MOUNT}/home")
+        return self.with_checkpoints(task)
 
     def _gpu_image(self, task: Any) -> str:
         """The image of a pod with GPUs: torch of the usual one has no CUDA. PIPELINE_IMAGE is for all steps alike."""

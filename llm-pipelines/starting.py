@@ -36,7 +36,7 @@ class Start:
     def there(self, host: str, namespace: str, launching: Launch, check_gpus: bool) -> int:
         """Run it on a cluster, and give its exit code."""
         if check_gpus:
-            _preflight(self.loaded, self.settings)
+            check_fits(self.loaded, self.settings)
         pipeline = self.pipeline(source_version=self._source_version())
         return int(launch(pipeline, connect(host, namespace, self.settings), launching, self.cache))
 
@@ -70,7 +70,7 @@ def has_cuda() -> bool:
     return bool(torch.cuda.is_available())
 
 
-def _preflight(loaded: LoadedRecipe, settings: Settings) -> None:
+def check_fits(loaded: LoadedRecipe, settings: Settings) -> None:
     """Stop a run that cannot fit; one whose base model cannot be looked at from here goes on."""
     from components.core.preflight import preflight
 

@@ -11,6 +11,10 @@ from components.core.recipe import GpuConfig, ResourcesConfig
 
 HUB_SECRET = "huggingface-secret"
 """Secret of the cluster with the Hub token and repository (keys `token`, `repo`)."""
+SERVICE_LLM_SECRET = "service-llm-secret"
+"""Secret of the cluster with the API keys of service LLMs; its keys are those variables in small letters."""
+SERVICE_LLM_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+"""Environment variables with an API key of a service LLM."""
 DEFAULT_NAMESPACE = "kubeflow-user-example-com"
 """Where runs, endpoint and page are, unless the environment says otherwise."""
 STARTER_DIR = Path(__file__).resolve().parents[1] / "starter"

@@ -20,10 +20,10 @@ def cluster(tmp_path):
         yield state, write_kubeconfig(tmp_path / "kubeconfig", address)
 
 
-def create_secret(kubeconfig, **variables):
+def create_secret(kubeconfig, *options, **variables):
     environment = {name: value for name, value in os.environ.items() if name not in ("HF_TOKEN", "HF_REPO")}
     return subprocess.run(
-        [sys.executable, "-m", "llm-pipelines.create-secret"],
+        [sys.executable, "-m", "llm-pipelines.create-secret", *options],
         cwd=ROOT,
         env={**environment, "KUBECONFIG": str(kubeconfig), **variables},
         capture_output=True,
@@ -51,6 +51,18 @@ def test_a_new_token_replaces_the_old_one(cluster):
     found = create_secret(kubeconfig, HF_TOKEN="hf_another", HF_REPO="acme/tuned")
     assert "Secret huggingface-secret configured in namespace" in found.stdout
     assert base64.b64decode(state.find("Secret", "huggingface-secret")["data"]["token"]) == b"hf_another"
+
+
+def test_the_keys_of_service_llms_go_into_a_secret_of_their_own(cluster):
+    state, kubeconfig = cluster
+    found = create_secret(kubeconfig, "--service-llm", GEMINI_API_KEY=CANARY, OPENAI_API_KEY="")
+    assert found.returncode == 0, found.stderr
+    data = state.find("Secret", "service-llm-secret")["data"]
+    assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {"gemini_api_key": CANARY}
+    assert CANARY not in found.stdout + found.stderr
+    none = create_secret(kubeconfig, "--service-llm", GEMINI_API_KEY="")
+    assert none.returncode == 2
+    assert "none of GEMINI_API_KEY, GOOGLE_API_KEY, OPENAI_API_KEY, ANTHROPIC_API_KEY is set" in none.stderr
 
 
 @pytest.mark.parametrize("missing", ["HF_TOKEN", "HF_REPO"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from components.core.deployment.kubernetes_api import Applied, Cluster, Object
 from components.core.errors import ConfigError
+from components.core.settings import SERVICE_LLM_VARIABLES
 
 API_SECRET = "llm-api-secret"
 """Hub token and tracing of the endpoint."""
@@ -48,6 +49,19 @@ def read_hub_values(environment: Mapping[str, str] = os.environ) -> dict[str, st
         MissingVariable: For HF_TOKEN or HF_REPO.
     """
     return {key: _value(name, environment) for name, key in HUB_VARIABLES.items()}
+
+
+def read_service_values(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Values of `service-llm-secret` by key: the API keys of service LLMs that are set.
+
+    Raises:
+        ConfigError: If none is.
+    """
+    found = {name.lower(): _value(name, environment, required=False) for name in SERVICE_LLM_VARIABLES}
+    kept = {key: value for key, value in found.items() if value}
+    if not kept:
+        raise ConfigError(f"none of {', '.join(SERVICE_LLM_VARIABLES)} is set. Set the key of your service LLM.")
+    return kept
 
 
 def read_api_values(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -170,6 +170,21 @@ class Verdict(Result):
         return self.status == "passed"
 
 
+class Qualification(Result):
+    """What a service LLM said, as a judge, of the tuned model as its own stand-in; points of 100."""
+
+    qualified: bool
+    judge: str
+    similarity: Score
+    precision: Score
+    coverage: Score
+    """Share of the prompts whose answers are good enough."""
+    thresholds: dict[str, float]
+    prompts: int
+    round: int
+    """Of the loop that trained it."""
+
+
 class Evaluation(Result):
     """Base, tuned and champion model on the same test rows, and the verdict."""
 
@@ -192,6 +207,7 @@ class Evaluation(Result):
     """`all`, and `has_answer` and `no_answer` where the test rows hold both."""
     verdict: Verdict
     forgetting: Forgetting | None = None
+    qualification: Qualification | None = None
     notes: list[str]
     """What a reader should know before trusting the numbers."""
     dataset_fingerprint: str

@@ -1,7 +1,7 @@
 """Reading a recipe: defaults < model-specific defaults < recipe file < command line, with the origin of each value."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from components.core.errors import ConfigError
 from components.core.recipe.deepspeed import with_content
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, read_catalogue
+from components.core.recipe.section import Section
 from components.core.recipe.sections import Recipe
 
 Origins = dict[str, str]
@@ -58,13 +59,30 @@ def load_recipe(
     Raises:
         ConfigError: With all problems at once: unknown keys, wrong types, impossible combinations.
     """
+    user, origins = read_user(path, overrides)
+    return build_recipe(user, origins, read_catalogue(catalogue) if catalogue else (), model_wins)
+
+
+def read_user(
+    path: Path | None, overrides: Sequence[str], sections: Collection[str] = tuple(Recipe.model_fields)
+) -> tuple[dict[str, Any], Origins]:
+    """What a user set: sections with keys, nothing checked yet, and where each came from.
+
+    Args:
+        path: YAML file with sections; None takes the command line only.
+        overrides: `section.key=value` strings.
+        sections: Names for the message about a file that has none.
+
+    Raises:
+        ConfigError: If the file or an override cannot be read.
+    """
     user: dict[str, Any] = {}
     origins: Origins = {}
     if path is not None:
-        _merge(user, _read_yaml(path), f"recipe {path.name}", origins)
+        _merge(user, _read_yaml(path, sections), f"recipe {path.name}", origins)
     for override in overrides:
         _merge(user, parse_override(override), "command line", origins)
-    return build_recipe(user, origins, read_catalogue(catalogue) if catalogue else (), model_wins)
+    return user, origins
 
 
 def build_recipe(
@@ -103,7 +121,7 @@ def build_recipe(
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(error, all_origins))) from error
+        raise ConfigError("\n".join(explain(error, all_origins))) from error
     _check_combinations(recipe, all_origins)
     return LoadedRecipe(with_content(recipe), all_origins, model, tuple(warnings))
 
@@ -120,7 +138,7 @@ def _overrule(tree: dict[str, Any], defaults: Mapping[str, Any], origin: str, or
     return lost
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, sections: Collection[str]) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -134,9 +152,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(section, dict) for section in tree.values()):
-        raise ConfigError(
-            f"{path} must hold sections ({', '.join(Recipe.model_fields)}), each with `key: value` lines."
-        )
+        raise ConfigError(f"{path} must hold sections ({', '.join(sections)}), each with `key: value` lines.")
     return tree
 
 
@@ -171,27 +187,29 @@ def _merge(tree: dict[str, Any], update: Mapping[str, Any], origin: str, origins
             origins[dotted] = origin
 
 
-def _explain(error: ValidationError, origins: Origins) -> Iterator[str]:
+def explain(error: ValidationError, origins: Origins, whole: type[Section] = Recipe) -> Iterator[str]:
+    """One line for each problem, with the key, where its value came from, and the nearest key for an unknown one."""
     for problem in error.errors(include_url=False):
         parts = [str(part) for part in problem["loc"]]
         key = ".".join(part for part in parts if not re.match(r"(function-|literal\[|constrained-|list\[|str$)", part))
         origin = origins.get(key, "")
         where = f" ({origin})" if origin else ""
         if problem["type"] == "extra_forbidden":
-            yield f"unknown key {key}{where}.{_nearest(key)}"
+            yield f"unknown key {key}{where}.{_nearest(key, whole)}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             yield f"{key}={problem['input']!r}{where}: {message}."
 
 
-def _nearest(key: str) -> str:
+def _nearest(key: str, whole: type[Section]) -> str:
     from difflib import get_close_matches
 
     section, _, name = key.partition(".")
-    if section not in Recipe.model_fields:
-        near = get_close_matches(section, list(Recipe.model_fields), n=1)
-        return f" Did you mean {near[0]}?" if near else f" The sections are {', '.join(Recipe.model_fields)}."
-    names = list(type(getattr(Recipe(), section)).model_fields)
+    if section not in whole.model_fields:
+        near = get_close_matches(section, list(whole.model_fields), n=1)
+        return f" Did you mean {near[0]}?" if near else f" The sections are {', '.join(whole.model_fields)}."
+    kind = whole.model_fields[section].annotation
+    names = list(kind.model_fields) if isinstance(kind, type) and issubclass(kind, Section) else []
     near = get_close_matches(name, names, n=1)
     return f" Did you mean {section}.{near[0]}?" if near else f" {section} has {', '.join(names)}."
 

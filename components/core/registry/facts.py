@@ -83,6 +83,8 @@ class Judged(Read):
     slices: dict[str, ScoredSlice]
     verdict: VerdictFacts
     forgetting: ForgettingFacts | None = None
+    qualification: dict[str, Any] | None = None
+    """What a service LLM said of the model as its stand-in."""
     notes: list[str] = []
     dataset_fingerprint: str
     repetition_penalty: float = 1.0
@@ -211,6 +213,7 @@ class RunFacts:
             "recipe": self.recipe,
             "metrics": self.judged.flat_metrics(),
             "verdict": self.judged.verdict.model_dump(),
+            **({"qualification": self.judged.qualification} if self.judged.qualification else {}),
             **self._reading(),
             "training": {
                 "device": self.training.device,
