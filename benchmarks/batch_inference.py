@@ -5,8 +5,7 @@
 Ours is all of `infer` with its defaults, 8 prompts at once: reading the rows, checking and loading the model, and
 keeping every answer. Peers, neither of whose loading is counted: `transformers.pipeline("text-generation",
 batch_size=8)` on the same folder in the same process, and the real endpoint as a process of its own on its own choice
-of engine, asked over HTTP for one row after the other. All greedy. `repeated` is ours with four drawn answers to each
-of a quarter of the rows, as the LLMOps loop asks for them: they share the reading of the prompt.
+of engine, asked over HTTP for one row after the other. All greedy.
 
 The model is a random Llama whose answers end where it says so, after a few tokens or at the limit of 128, as answers
 do; prompts have 16 to 256 tokens, most of them few.
@@ -37,8 +36,6 @@ from components.core.tasks.rendering import build_prompt
 
 RESULT = Path(__file__).parent / "results" / "batch_inference.json"
 GOALS = {"pipeline": 3.0, "endpoint": 1.5}
-REPEAT = 4
-"""Answers to each row as the loop asks for them: a quarter of the rows, so that there are as many answers."""
 SHORTEST, LONGEST, NEW_TOKENS, BATCH = 16, 256, 128, 8
 _END, _END_SPREAD = 1, 2.2
 """Id of the end token, and how much wider its scores spread than those of other tokens: that makes it the best now and
@@ -71,11 +68,11 @@ def make_rows(count: int) -> list[dict[str, Any]]:
     return [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "-"}]} for text in texts]
 
 
-def ask_ours(model: Path, rows: Path, settings: Settings, split: str = "test", repeat: int = 1) -> list[str]:
-    """Our tool, from the folder of the model to the file of the answers; several answers to a row are drawn."""
+def ask_ours(model: Path, rows: Path, settings: Settings) -> list[str]:
+    """Our tool, from the folder of the model to the file of the answers."""
     config = BatchInferenceConfig(
-        ft_model_id=str(model), test_ds_id=str(rows), test_ds_split=split, repeat=repeat, do_sample=repeat > 1,
-        temperature=1, max_new_tokens=NEW_TOKENS, inference_bs=BATCH,
+        ft_model_id=str(model), test_ds_id=str(rows), test_ds_split="test", repeat=1, do_sample=False,
+        max_new_tokens=NEW_TOKENS, inference_bs=BATCH,
     )  # fmt: skip
     infer(config, settings)
     return [row["candidate_responses"] for row in read_rows("lm_responses", "batch_infer", settings)]
@@ -139,10 +136,6 @@ def measure(shape: str, count: int, threads: int, folder: Path) -> dict[str, Any
     answers: dict[str, list[str]] = {}
     speed: dict[str, Speed] = {}
     answers["ours"], speed["ours"] = timed("ours", count, lambda: ask_ours(model, folder / "rows", settings))
-    write_rows(rows[: count // REPEAT], str(folder / "rows"), "some", settings)
-    _, speed["repeated"] = timed(
-        "repeated", count // REPEAT * REPEAT, lambda: ask_ours(model, folder / "rows", settings, "some", REPEAT)
-    )
     answers["pipeline"], speed["pipeline"] = timed("pipeline", count, pipe)
     port = free_port()
     environment = {
@@ -166,7 +159,6 @@ def measure(shape: str, count: int, threads: int, folder: Path) -> dict[str, Any
             name: sum(a == b for a, b in zip(answers["ours"], answers[name], strict=True)) / count for name in GOALS
         },
         "ratios": {name: ratio(speed["ours"], speed[name]) for name in GOALS},
-        "repeated_over_pipeline": ratio(speed["repeated"], speed["pipeline"]),
     }
 
 
@@ -198,7 +190,6 @@ def main() -> None:
     for name, goal in GOALS.items():
         same = 100 * found["same_answers"][name]
         print(f"{name}: {shown(found['ratios'][name])} (goal {goal}x), {same:.1f} % of its answers the same")
-    print(f"four drawn answers to each row, against the pipeline: {shown(found['repeated_over_pipeline'])}")
 
 
 if __name__ == "__main__":

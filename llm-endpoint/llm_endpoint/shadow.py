@@ -129,7 +129,7 @@ class Shadow:
                 try:
                     event = await self._answer(item)
                 except (EndpointError, OSError) as error:
-                    logger.warning("A prompt in the shadow was lost: %s", type(error).__name__)
+                    logger.info("A prompt in the shadow was lost: %s", type(error).__name__)
                     event = "failed"
                 if event is not None:
                     self._count(event)

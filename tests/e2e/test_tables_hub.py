@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from components.core.errors import DataError, StorageError
 from components.core.settings import Settings
-from components.core.tables import read_rows, write_rows
+from components.core.tables import check_target, read_rows, write_rows
 
 pytestmark = pytest.mark.e2e
 
@@ -70,6 +70,9 @@ def test_columns_that_the_other_splits_do_not_have_are_refused(hub, settings):
     before = hub.repo("dataset", "acme/rows").head.sha
     with pytest.raises(DataError, match="has the columns a in split test_sft.*Choose another dataset"):
         write_rows(ROWS, "acme/rows", "answers", settings, push_to_hub=True)
+    with pytest.raises(DataError, match="Choose another dataset"):
+        check_target("acme/rows", "answers", settings, push_to_hub=True, columns=["b"])
+    check_target("acme/rows", "answers", settings, push_to_hub=True, columns=["a"])
     assert hub.repo("dataset", "acme/rows").head.sha == before
 
 

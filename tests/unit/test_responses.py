@@ -9,7 +9,7 @@ from components.core.errors import ConfigError, DataError, RegistryError, Storag
 from components.core.responses import COLUMNS, BatchInferenceConfig, infer
 from components.core.responses.questions import Question, read_questions
 from components.core.settings import Settings
-from components.core.tables import read_rows
+from components.core.tables import read_rows, write_rows
 from components.core.tasks.prompt import messages_prompt, write_prompt
 
 CHAT = (
@@ -95,6 +95,36 @@ def test_answers_are_put_below_or_in_the_place_of_others(model, rows, settings):
     assert len(both) == 8
     _, last = run(model, rows, settings, seed=2)
     assert len(last) == 4
+
+
+def test_answers_that_do_not_fit_to_those_there_are_refused_before_anything_is_answered(
+    model, rows, settings, monkeypatch
+):
+    from components.core.responses import inference
+
+    monkeypatch.setattr(inference, "find_model", lambda *_: pytest.fail("the model was asked"))
+    write_rows([{"a": 1}], "lm_responses", "batch_infer", settings)
+    with pytest.raises(DataError, match="the columns differ: row 1 of the rows that are there lacks candidate_res"):
+        run(model, rows, settings, lm_response_append=True)
+
+
+def test_answers_that_could_not_be_written_are_written_elsewhere_without_asking_again(
+    model, rows, settings, monkeypatch
+):
+    from components.core.responses import inference
+
+    def full(*_arguments, **_options):
+        raise StorageError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "write_rows", full)
+        with pytest.raises(StorageError, match="full"):
+            run(model, rows, settings)
+    monkeypatch.setattr(inference, "open_model", lambda *_: pytest.fail("the model was asked again"))
+    config = BatchInferenceConfig(
+        ft_model_id=str(model), test_ds_id=str(rows), repeat=2, max_new_tokens=6, lm_response_ds_split="other"
+    )
+    assert infer(config, settings).rows == 4
 
 
 def test_a_run_that_was_stopped_goes_on_and_one_killed_after_writing_writes_nothing_twice(

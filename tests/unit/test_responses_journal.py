@@ -28,8 +28,9 @@ def test_two_runs_cannot_answer_the_same_at_once(tmp_path):
 
 def test_the_first_note_of_what_the_target_held_counts(tmp_path):
     with Journal(tmp_path / "work") as journal:
-        assert journal.begin_writing(7) == 7
+        assert journal.begin_writing("a", 7) == 7
     with Journal(tmp_path / "work") as journal:
-        assert journal.begin_writing(11) == 7
+        assert journal.begin_writing("a", 11) == 7
+        assert journal.begin_writing("b", 3) == 3
         journal.remove()
     assert not (tmp_path / "work").exists()

@@ -78,6 +78,8 @@ def spend(information: float, error: float) -> float:
 def variances(scores: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Variance between instructions, and within one, of a score by instruction and pass; missing ones are NaN."""
     counts = np.sum(~np.isnan(scores), axis=1)
+    if not counts.any():
+        return 0.0, 0.0
     several = scores[counts > 1]
     within = float(np.mean(np.nanvar(several, axis=1, ddof=1))) if len(several) else 0.0
     means = np.nanmean(scores[counts > 0], axis=1)

@@ -49,8 +49,10 @@ def infer(config: BatchInferenceConfig, settings: Settings) -> InferResult:
         StorageError: If model or rows cannot be read, or the answers not be written.
         RegistryError: If a registered model cannot be used.
     """
-    push = config.push_lm_responses_to_hf_hub
-    check_target(config.lm_response_ds_id, config.lm_response_ds_split, settings, push_to_hub=push)
+    check_target(
+        config.lm_response_ds_id, config.lm_response_ds_split, settings, append=config.lm_response_append,
+        push_to_hub=config.push_lm_responses_to_hf_hub, columns=COLUMNS,
+    )  # fmt: skip
     where = f"{public_name(config.test_ds_id)}, split {config.test_ds_split}"
     questions = read_questions(read_rows(config.test_ds_id, config.test_ds_split, settings), where)
     found = find_model(config, settings)
@@ -64,11 +66,20 @@ def infer(config: BatchInferenceConfig, settings: Settings) -> InferResult:
 
 
 def _journal_name(config: BatchInferenceConfig, found: FoundModel, questions: Sequence[Question]) -> str:
-    """Names the work: another model, row or way to answer is another one, another batch size is not."""
-    ignored = {"inference_bs", "batch_infer_data_preprocess_bs", "ft_model_revision", "test_ds_id", "test_ds_split"}
+    """Names the work: another model, row or way to answer is another one; another batch size, or place, is not."""
+    how = {
+        "repeat",
+        "max_new_tokens",
+        "do_sample",
+        "temperature",
+        "top_p",
+        "repetition_penalty",
+        "seed",
+        "long_prompts",
+    }
     identity = {
         "format": _FORMAT,
-        "config": config.model_dump(mode="json", exclude=ignored),
+        "config": config.model_dump(mode="json", include=how),
         "model": [found.sha, found.candidate.weights_sha256, found.candidate.settings_sha256],
         "rows": [[each.messages, each.target] for each in questions],
     }
@@ -168,7 +179,7 @@ def _write(config: BatchInferenceConfig, rows: Sequence[dict[str, str]], journal
     if append:
         # a run that was killed between writing and forgetting must not put the same rows there twice
         there = target_rows(dataset, split, settings, push_to_hub=push)
-        before = journal.begin_writing(len(there))
+        before = journal.begin_writing(target_place(dataset, split, settings, push_to_hub=push), len(there))
         if len(there) > before and there[before : before + len(rows)] == rows:
             logger.info("The answers are there already, from a run that was stopped")
             return target_place(dataset, split, settings, push_to_hub=push)

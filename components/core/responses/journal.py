@@ -64,15 +64,16 @@ class Journal:
             ) from error
         self.known[row, repeat] = text
 
-    def begin_writing(self, rows_before: int) -> int:
-        """Note how many rows the target held before the answers went there, and give what was noted first."""
+    def begin_writing(self, target: str, rows_before: int) -> int:
+        """Note how many rows a target held before the answers went there, and give what was noted first."""
         path = self.folder / _WRITING
-        if path.is_file():
-            return int(json.loads(path.read_text(encoding="utf-8"))["rows_before"])
-        partial = path.with_name(f".{_WRITING}.partial")
-        partial.write_text(json.dumps({"rows_before": rows_before}), encoding="utf-8")
-        partial.replace(path)
-        return rows_before
+        noted = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if target not in noted:
+            noted[target] = rows_before
+            partial = path.with_name(f".{_WRITING}.partial")
+            partial.write_text(json.dumps(noted), encoding="utf-8")
+            partial.replace(path)
+        return int(noted[target])
 
     def remove(self) -> None:
         """Forget all of it: the answers are where they belong."""

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +50,18 @@ def read_questions(rows: Sequence[Mapping[str, Any]], where: str) -> list[Questi
     """
     questions: list[Question] = []
     problems: list[str] = []
+    remarks: Counter[str] = Counter()
     for number, raw in enumerate(rows, start=1):
         row, findings = parse_chat_row(_with_messages(raw))
+        remarks.update(finding.message for finding in findings if finding.severity == "warning")
         if row is None:
             problems += [f"row {number}: {finding.message}" for finding in findings if finding.severity == "error"][:1]
             continue
         questions.append(Question(row["messages"][:-1], row["messages"][-1]["content"]))
     if problems:
         raise DataError(f"{where}: {_some(problems)}. Correct or remove these rows: every row gets an answer.")
+    for remark, count in remarks.most_common(_SHOWN):
+        logger.warning("%s: %d rows: %s", where, count, remark)
     return questions
 
 

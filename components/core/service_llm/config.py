@@ -41,7 +41,7 @@ class ServiceLLMConfig(Section):
             return None
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an http(s) address, such as http://127.0.0.1:8080/v1")
+            raise ValueError("must be an http(s) address, such as http://127.0.0.1:8080/openai/v1")
         if "@" in parts.netloc:
             raise ValueError("must not carry a password; the API key comes from the environment")
         return address.rstrip("/")

@@ -112,7 +112,8 @@ def as_user_error(error: BaseException, service: str, tries: int, secrets: tuple
     if is_transient(error):
         again = f"{told} ({what}), {tries} {'try' if tries == 1 else 'tries'} in all"
         return ServiceUnavailable(f"{again}. Try again later, or raise max_retries or timeout_seconds.")
-    if status in (401, 403):
+    # Google says 400 where others say 401
+    if status in (401, 403) or (status == 400 and "api key" in what.lower()):
         return ServiceRefused(f"{told}: {what}. Check the API key in the environment and what it may use.")
     if status in (404, 405):
         return ServiceRefused(f"{told}: {what}. Check the model's name and base_url.")

@@ -30,6 +30,12 @@ def check_hub_target(dataset_id: str, settings: Settings) -> None:
             with_retries(lambda: api.auth_check(dataset_id, repo_type="dataset", write=True))
 
 
+def check_hub_columns(dataset_id: str, split: str, columns: Sequence[str], settings: Settings, append: bool) -> None:
+    """Raise DataError if the other splits that are there, or the rows to append to, have other columns."""
+    if _exists(dataset_id, settings):
+        _there(dataset_id, split, columns, settings, append)
+
+
 def push_rows(rows: Rows, columns: Sequence[str], dataset_id: str, split: str, settings: Settings, append: bool) -> str:
     """Write a split in one commit; a repository that is not there is made, private.
 
@@ -41,9 +47,7 @@ def push_rows(rows: Rows, columns: Sequence[str], dataset_id: str, split: str, s
         RegistryError: If the Hub refuses or cannot be reached.
         StorageError: Likewise, while what is there is read.
     """
-    api = _api(settings)
-    with clear_errors(dataset_id, settings, f"write to {dataset_id}"):
-        exists = with_retries(lambda: api.repo_exists(dataset_id, repo_type="dataset"))
+    exists = _exists(dataset_id, settings)
     before, features = _there(dataset_id, split, columns, settings, append) if exists else ([], None)
     table = _as_table([*before, *rows], columns, features, f"{dataset_id}, split {split}")
     token = settings.hf_token.get_secret_value() if settings.hf_token else None
@@ -63,10 +67,8 @@ def rows_on_hub(dataset_id: str, split: str, settings: Settings) -> Rows:
         RegistryError: If the Hub cannot be reached.
         StorageError: If it cannot be read.
     """
-    api = _api(settings)
-    with clear_errors(dataset_id, settings, f"read {dataset_id}"):
-        if not with_retries(lambda: api.repo_exists(dataset_id, repo_type="dataset")):
-            return []
+    if not _exists(dataset_id, settings):
+        return []
     data = DataConfig(dataset_id=dataset_id)
     try:
         _, _, streams = open_streams(data, settings)
@@ -111,6 +113,12 @@ def _as_table(rows: Rows, columns: Sequence[str], features: Any, what: str) -> A
             f"{what}: a column holds values of several types, or of another one than the rows that are there "
             f"({' '.join(str(error).split())[:200]}). Write one type in each column."
         ) from error
+
+
+def _exists(dataset_id: str, settings: Settings) -> bool:
+    api = _api(settings)
+    with clear_errors(dataset_id, settings, f"look at {dataset_id}"):
+        return bool(with_retries(lambda: api.repo_exists(dataset_id, repo_type="dataset")))
 
 
 @contextmanager

@@ -13,30 +13,45 @@ from components.core.data.sources.hub_files import as_text
 from components.core.data.sources.local import files_of_split
 from components.core.errors import ConfigError, DataError, StorageError
 from components.core.settings import Settings
-from components.core.tables.hub import check_hub_target, push_rows, rows_on_hub
+from components.core.tables.hub import check_hub_columns, check_hub_target, push_rows, rows_on_hub
 from components.core.tables.places import check_hub_id, check_split, folder_to_write, own_words, saved_folder
 from components.core.tables.reading import Rows, read_rows
 
 logger = logging.getLogger(__name__)
 
 
-def check_target(dataset_id: str, split: str, settings: Settings, *, push_to_hub: bool = False) -> None:
+def check_target(
+    dataset_id: str,
+    split: str,
+    settings: Settings,
+    *,
+    append: bool = False,
+    push_to_hub: bool = False,
+    columns: Sequence[str] | None = None,
+) -> None:
     """Make sure, before hours of work, that rows can be written there; nothing is written.
+
+    Args are those of `write_rows`; without `columns` they are not compared with those that are there.
 
     Raises:
         ConfigError: If the names cannot be, or rows shall be pushed and there is no HF_TOKEN.
         StorageError: If the token may not write to the repository, or the Hub cannot be reached.
-        DataError: If the folder has the split in another format than JSON lines.
+        DataError: If the columns do not agree, or the folder has the split in another format than JSON lines.
     """
     check_split(split)
     if not push_to_hub:
-        _own_file(folder_to_write(dataset_id, settings), dataset_id, split)
+        file = _own_file(folder_to_write(dataset_id, settings), dataset_id, split)
+        if append and columns and file.is_file():
+            there = read_rows(str(file), split, settings)
+            _in_columns(there, columns, dataset_id, split, "the rows that are there")
         return
     check_hub_id(dataset_id)
     if settings.hf_token is None:
         raise ConfigError(f"pushing to {dataset_id} needs a token with write permission. Set HF_TOKEN.")
     with own_words():
         check_hub_target(dataset_id, settings)
+        if columns:
+            check_hub_columns(dataset_id, split, columns, settings, append)
 
 
 def target_place(dataset_id: str, split: str, settings: Settings, *, push_to_hub: bool = False) -> str:
