@@ -12,13 +12,17 @@ import pytest
 from llm_endpoint.errors import ModelError
 from llm_endpoint.served.folder import read_served_folder
 from llm_endpoint.served.verdict import check_may_stand_in
-from llm_endpoint.settings import Settings
+from llm_endpoint.settings import Settings as EndpointSettings
 from support.loop_command import BRIEF, report_of, run_loop, service, steps_run
 from support.loop_rows import write_reference
 from support.loop_service import scripted
 from support.service_llm_server import ServiceLLMServer
 
 from components.core.loop import read_history
+from components.core.loop.qualifying import qualify
+from components.core.recipe import RegistryConfig
+from components.core.registry import publish
+from components.core.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
@@ -65,9 +69,18 @@ def test_no_test_row_was_trained_on(passed):
     assert not {row["prompt"] for row in rows} & {row["prompt"] for row in test}
 
 
-def test_the_endpoint_takes_it_as_a_stand_in_but_not_what_nobody_let_pass(passed):
+def test_the_endpoint_takes_it_as_a_stand_in_and_refuses_one_that_did_not_pass(passed, tmp_path):
     _, found = passed
-    check_may_stand_in(read_served_folder(registered(found), Settings()))
-    unjudged = report_of(found).parents[2] / "round-1-finetune-model" / "output_model_dir"
-    with pytest.raises(ModelError, match="may not stand in: nobody has judged it here"):
-        check_may_stand_in(read_served_folder(unjudged, Settings()))
+    check_may_stand_in(read_served_folder(registered(found), EndpointSettings()))
+    run = report_of(found).parents[2]
+    # the same model, had its loop ended at a plateau, and somebody published it all the same
+    history = read_history(report_of(found).parent).model_copy(update={"decision": "plateau", "reason": "no gain"})
+    outcome = qualify(history, run / "round-1-evaluate-model" / "output_evaluation", tmp_path / "judged")
+    assert not outcome.qualified
+    recipe = json.loads((registered(found) / "model_info.json").read_text())["recipe"]
+    places = run / "round-1-finetune-model" / "output_model_dir", tmp_path / "judged"
+    dataset = run / "round-1-fetch-dataset" / "output_dataset"
+    settings = Settings(whetstone_home=tmp_path / "home", hf_token=None, hf_repo=None)
+    published = publish(*places, dataset, RegistryConfig(), recipe, settings, tmp_path / "published")
+    with pytest.raises(ModelError, match="may not stand in. REFUSED: by the judgement of openai/scripted, no gain"):
+        check_may_stand_in(read_served_folder(Path(published.uri), EndpointSettings()))
