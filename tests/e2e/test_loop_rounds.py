@@ -100,6 +100,7 @@ def test_generated_rows_add_up_to_their_budget(rounds):
 def test_judging_that_is_tried_again_asks_nothing_twice(rounds):
     root, history, repeated = rounds
     assert repeated == 0
+    assert not list((root / "home" / "datasets").glob("*"))  # what is worked on has gone into the outputs
     first, again = (json.loads((root / name / "judged.json").read_text()) for name in ("0/judged", "again"))
     assert first == again
     assert first["usage"]["calls"] == history.rounds[0].judging.calls > 0

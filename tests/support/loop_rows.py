@@ -14,11 +14,11 @@ _ASKED = (
 )
 
 
-def write_reference(folder: Path, train: int, test: int) -> Path:
+def write_reference(folder: Path, train: int, test: int, seed: int = 7) -> Path:
     """Write `train_sft.jsonl` and `test_sft.jsonl`; no name or number stands in both."""
     folder.mkdir(parents=True, exist_ok=True)
-    source = random.Random(7)
-    rows = [_row(number, source) for number in random.Random(8).sample(range(1000, 9999), train + test)]
+    source = random.Random(seed)
+    rows = [_row(number, source) for number in random.Random(seed + 1).sample(range(1000, 9999), train + test)]
     for split, part in (("train_sft", rows[:train]), ("test_sft", rows[train:])):
         text = "".join(json.dumps(row) + "\n" for row in part)
         (folder / f"{split}.jsonl").write_text(text, encoding="utf-8")

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from support.loop_rows import write_reference
 
+from components.core.data import prepare_dataset
 from components.core.errors import ConfigError
 from components.core.loop import ReferenceConfig
+from components.core.loop.growing import merge_round
 from components.core.loop.recipe import _TOOLS, GIVEN, check_service, load_loop
 from components.core.loop.reference import reference_version, resolve, work_name
 from components.core.recipe import DataConfig, ModelConfig
@@ -111,3 +114,18 @@ def test_every_shipped_recipe_of_a_loop_is_accepted(file):
 
 def test_there_is_a_shipped_recipe():
     assert SHIPPED
+
+
+@pytest.mark.parametrize("dataset", ["starter", "own"])
+def test_the_retraining_finds_the_merged_rows_of_any_reference(dataset, tmp_path):
+    name = "starter" if dataset == "starter" else str(write_reference(tmp_path / "own", 30, 10))
+    loop = load_loop(None, [*SERVICE, f"reference.dataset_id={name}"])
+    settings, new = Settings(whetstone_home=tmp_path / "home"), write_reference(tmp_path / "new", 12, 0, seed=1)
+    split = loop.recipe.data.train_split
+    (new / "train_sft.jsonl").rename(new / f"{split}.jsonl")
+    merged = merge_round(loop.reference, new, None, tmp_path / "merged", settings)
+    data = loop.recipe.data.model_copy(update={"dataset_id": str(tmp_path / "merged"), "max_rows": 100})
+    prepared = prepare_dataset(data, loop.recipe.task, tmp_path / "prepared", settings)
+    assert merged.rows == (1200 if dataset == "starter" else 30) + 12
+    assert prepared.rows["test"] == (100 if dataset == "starter" else 10)
+    assert prepared.rows["train"] > 30

@@ -8,14 +8,13 @@ from typing import Any
 
 from components.core.errors import StorageError
 from components.core.loop.config import ReferenceConfig
-from components.core.loop.reference import resolve, work_name
+from components.core.loop.reference import hand_over, resolve, work_name
 from components.core.loop.rounds import ROWS
 from components.core.recipe import ModelConfig
 from components.core.registry.base_model import is_on_the_hub, resolve_model
 from components.core.registry.names import public_name
 from components.core.responses import BatchInferenceConfig, InferResult, infer
 from components.core.settings import Settings
-from components.core.tables import read_rows, write_rows
 from components.core.tasks import read_prompt
 from components.core.tasks.prompt import PROMPT_FILE
 
@@ -62,7 +61,7 @@ def infer_round(
         }
     )
     result = infer(config, settings)
-    write_rows(read_rows(name, ROWS, settings), str(output_dir), ROWS, settings)
+    hand_over(name, ROWS, output_dir, settings)
     logger.info("Round %d: %d answers by %s", number, result.rows, result.model_id)
     return result
 

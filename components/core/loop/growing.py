@@ -7,11 +7,10 @@ from typing import Any
 
 from components.core.loop.config import ReferenceConfig
 from components.core.loop.history import Usage
-from components.core.loop.reference import resolve, work_name
+from components.core.loop.reference import hand_over, resolve, work_name
 from components.core.loop.rounds import GENERATED_FILE, JUDGED_FILE, ROWS, Generated, Judged, read_result, write_result
 from components.core.settings import Settings
 from components.core.synthesis import DataGenConfig, DatasetMergeConfig, MergeResult, generate, merge
-from components.core.tables import read_rows, write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ def generate_round(
         }
     )
     result = generate(config, settings)
-    write_rows(read_rows(name, found.train_split, settings), str(output_dir), found.train_split, settings)
+    hand_over(name, found.train_split, output_dir, settings)
     usage = result.usage
     made = Generated(
         rows=result.rows,

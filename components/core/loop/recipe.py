@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from components.core.errors import ConfigError
 from components.core.judging import JudgeConfig
 from components.core.loop.config import LoopConfig, ReferenceConfig
+from components.core.loop.reference import resolve
 from components.core.recipe import LoadedRecipe, Recipe, Section, build_recipe, flatten, read_catalogue
 from components.core.recipe.loading import Origins, explain, read_user
 from components.core.responses import BatchInferenceConfig
@@ -202,10 +203,11 @@ def _check(own: Mapping[str, Any], origins: Origins) -> LoopSections:
 
 def _put_defaults(user: dict[str, Any], origins: Origins, reference: ReferenceConfig) -> None:
     """What a loop sets of the retraining; a user's own value stands where there may be one."""
+    found = resolve(reference)
     given = {
         "data.dataset_id": (reference.dataset_id, "reference.dataset_id"),
-        "data.train_split": (reference.train_split, "reference.train_split"),
-        "data.test_split": (reference.test_split, "reference.test_split"),
+        "data.train_split": (found.train_split, "reference.train_split"),
+        "data.test_split": (found.test_split, "reference.test_split"),
     }
     given |= {key: (value, "loop") for key, value in _OWN_DEFAULTS.items() if key not in origins}
     for key, (value, origin) in given.items():

@@ -1,7 +1,9 @@
 """The reference rows of a loop: where they are, and how a step names them to a tool."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from components.core.data import source_version
@@ -9,6 +11,8 @@ from components.core.data.sources import STARTER, starter_folder
 from components.core.loop.config import ReferenceConfig
 from components.core.recipe import DataConfig
 from components.core.settings import Settings
+from components.core.tables import read_rows, write_rows
+from components.core.tables.places import folder_to_write
 
 CHAT = "chat_completion"
 
@@ -46,3 +50,13 @@ def work_name(kind: str, number: int, inputs: Mapping[str, Any]) -> str:
     """
     text = repr(sorted((name, str(value)) for name, value in inputs.items()))
     return f"loop-{kind}-{number}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def hand_over(name: str, split: str, output_dir: Path, settings: Settings) -> None:
+    """Put what a tool saved under its work name into the output folder of the step, and remove it there.
+
+    Raises:
+        StorageError: If it cannot be read or written.
+    """
+    write_rows(read_rows(name, split, settings), str(output_dir), split, settings)
+    shutil.rmtree(folder_to_write(name, settings), ignore_errors=True)

@@ -178,7 +178,9 @@ def _forest(history: History) -> dict[str, Any]:
     ends = [end / 100 for _, gain in gains for end in (gain.low, gain.high)]
     bounds = plot_bounds([0.0, *ends])
     lines = [{"round": each.number, "gain": gain, "drawing": _drawing(gain, bounds)} for each, gain in gains]
-    return {"lines": lines, "axis": draw_axis(bounds) if gains else Markup("")}
+    counts = sorted({gain.prompts for _, gain in gains})
+    prompts = " to ".join(dict.fromkeys(f"{count:,}" for count in (*counts[:1], *counts[-1:])))
+    return {"lines": lines, "axis": draw_axis(bounds) if gains else Markup(""), "prompts": prompts}
 
 
 def _drawing(gain: Gain, bounds: tuple[float, float]) -> Markup:

@@ -8,10 +8,9 @@ from typing import Any
 from components.core.evaluation.bootstrap import Estimate
 from components.core.judging import JudgeConfig, judge
 from components.core.loop.history import Points, Usage
-from components.core.loop.reference import work_name
+from components.core.loop.reference import hand_over, work_name
 from components.core.loop.rounds import JUDGED_FILE, ROWS, Judged, prompt_scores, write_result
 from components.core.settings import Settings
-from components.core.tables import write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def judge_round(
     config = JudgeConfig.model_validate({**sections, **given, "eval_ds_id": name, "eval_ds_split": ROWS})
     result = judge(config, settings)
     rows, usage = result.rows, result.usage
-    write_rows(rows, str(output_dir), ROWS, settings)
+    hand_over(name, ROWS, output_dir, settings)
     judged = Judged(
         model=f"{rows[0]['model_id']}@{str(rows[0]['model_sha'])[:12]}",
         judge=config.label,
