@@ -206,7 +206,7 @@ def test_without_a_verdict_there_is_an_error(tmp_path):
 def test_the_weights_are_hashed_as_the_evaluation_hashes_them(tmp_path):
     for name in ("model-00002.safetensors", "model-00001.safetensors"):
         (tmp_path / name).write_bytes(name.encode())
-    judged = candidates._candidate("tuned", "x", "", tmp_path, None, None)
+    judged = candidates.make_candidate("tuned", "x", "", tmp_path, None, None)
     assert VERDICTS._weights_hash(tmp_path) == judged.weights_sha256
     (tmp_path / "adapter_config.json").write_text("{}")
     assert VERDICTS._weights_hash(tmp_path) is None

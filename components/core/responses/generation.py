@@ -216,7 +216,7 @@ def _check_kind(model: Any) -> None:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    takes_cache = "past_key_values" in signature(model.forward).parameters
+    takes_cache = "past_key_values" in signature(type(model).forward).parameters
     if takes_cache and all(isinstance(layer, DynamicLayer) for layer in DynamicCache(config=model.config).layers):
         return
     raise ConfigError(
