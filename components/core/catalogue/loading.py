@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from components.core.catalogue.checking import check_parameters, read_parameters
 from components.core.catalogue.finetune import FinetuneParameters
 from components.core.catalogue.sources import SourceParameters
@@ -15,6 +13,7 @@ from components.core.catalogue.steps import ARTIFACTS, VERBS, fields_of, kinds_o
 from components.core.catalogue.task_names import CORE_TASKS
 from components.core.catalogue.values import Parameters
 from components.core.errors import ConfigError
+from components.core.recipe.yaml_file import read_yaml
 
 STARTER = "starter"
 _STARTER_COLUMNS = {
@@ -128,14 +127,7 @@ def _columns(group: Parameters) -> Mapping[str, str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(f"{path}{line} is not valid YAML. Write `name: value` lines.") from error
+    tree = read_yaml(path, "the path", "`name: value` lines")
     if tree is not None and not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `name: value` lines.")
     return {str(name): value for name, value in (tree or {}).items()}

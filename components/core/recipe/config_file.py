@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from components.core.errors import ConfigError
 from components.core.recipe.section import Section
+from components.core.recipe.yaml_file import read_yaml
 
 _S = TypeVar("_S", bound=Section)
 
@@ -143,14 +144,7 @@ def _find(name: str | None, folder: Path | None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}. Check {FROM_CONFIG}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{line} is not valid YAML. Write `key: value` lines.") from error
+    tree = read_yaml(path, FROM_CONFIG, "`key: value` lines")
     if tree is not None and not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, not {type(tree).__name__}.")
     return {str(key): value for key, value in (tree or {}).items()}

@@ -14,6 +14,7 @@ from components.core.recipe.deepspeed import with_content
 from components.core.recipe.model_catalogue import CatalogueModel, find_model, read_catalogue
 from components.core.recipe.section import Section
 from components.core.recipe.sections import Recipe
+from components.core.recipe.yaml_file import read_yaml
 
 Origins = dict[str, str]
 """Dotted key to where its value came from."""
@@ -139,16 +140,7 @@ def _overrule(tree: dict[str, Any], defaults: Mapping[str, Any], origin: str, or
 
 
 def _read_yaml(path: Path, sections: Collection[str]) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read recipe {path}: {error.strerror}. Check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise ConfigError(
-            f"{path}{line} is not valid YAML. Write sections with `key: value` lines below them."
-        ) from error
+    tree = read_yaml(path, "the path", "sections with `key: value` lines below them", "recipe")
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(section, dict) for section in tree.values()):
